@@ -1,0 +1,117 @@
+"""The servers that are compared, and what to say to each."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Literal
+
+from bench import machine, processes
+from bench.generator import RECORD_SEPARATOR, Endpoint
+
+Purpose = Literal["echo", "fan", "slow"]
+
+ECHO_TEXT = "hello world 123456"
+ECHO = '{"type":1,"invocationId":"42","target":"echo","arguments":["' + ECHO_TEXT + '"]}' + RECORD_SEPARATOR
+
+
+def broadcast(size: int) -> str:
+    """A call of ``broadcast`` with an argument of ``size`` characters, beginning with the marker the load generator counts up."""
+    return '{"type":1,"target":"broadcast","arguments":["' + "#00000000 ".ljust(size, "x") + '"]}' + RECORD_SEPARATOR
+
+
+MESSAGES: dict[Purpose, tuple[str, str]] = {
+    "echo": (ECHO, ECHO_TEXT),
+    "fan": (broadcast(55), '"arguments"'),
+    # Large enough that a few seconds fill the buffers in front of a client that does not read.
+    "slow": (broadcast(4096), '"arguments"'),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Contender:
+    """One server under test. The same messages go to all, so that the kernel's part of the cost is the same."""
+
+    name: str
+    command: Callable[[int], list[str]]
+    """The command for a port."""
+    greets: bool
+    """Whether it speaks SignalR: a greeting, and the hub at ``/bench``. Otherwise ``/echo`` and ``/fan`` are separate."""
+    environment: dict[str, str] = field(default_factory=dict)
+    compiles_while_running: bool = False
+    """Whether seconds of load must precede the measuring."""
+    missing: str = ""
+    """Why it cannot be run here; empty if it can."""
+
+    def endpoint(self, purpose: Purpose) -> Endpoint:
+        message, expect = MESSAGES[purpose]
+        path = "/bench" if self.greets else "/echo" if purpose == "echo" else "/fan"
+        return Endpoint(path=path, message=message, expect=expect, greets=self.greets)
+
+    def start(self, port: int) -> processes.Process:
+        path = self.endpoint("echo").path
+        command = self.command(port)
+        return processes.Process(command, machine.SERVER_CORE, lambda: processes.accepts_websocket(port, path), self.environment)
+
+
+def uvicorn(application: str) -> Callable[[int], list[str]]:
+    """Uvicorn as the documentation recommends it."""
+    options = "--loop uvloop --http httptools --ws websockets-sansio --ws-per-message-deflate false --backlog 4096 --lifespan off"
+    quiet = "--no-access-log --log-level warning"
+    return lambda port: [sys.executable, "-m", "uvicorn", application, *options.split(), *quiet.split(), "--port", str(port)]
+
+
+def without(*modules: str) -> str:
+    """Which of the modules are not installed, as a sentence; empty if all are."""
+    absent = [name for name in modules if importlib.util.find_spec(name) is None]
+    return f"not installed: {', '.join(absent)}" if absent else ""
+
+
+def ours(layer: str = "memory", redis_url: str = "") -> Contender:
+    """This project: the program behind ``make peer-site``, which sets uvicorn's options itself."""
+    missing = "" if (machine.ROOT / "tests" / "peer_site" / "__main__.py").exists() else "tests/peer_site does not exist"
+    return Contender(
+        name="ours" if layer == "memory" else f"ours, {layer}",
+        command=lambda port: [sys.executable, "-m", "tests.peer_site", str(port)],
+        environment={"PEER_LAYER": layer, "REDIS_URL": redis_url, "PEER_DATABASE": "{folder}/db.sqlite3"},
+        greets=True,
+        missing=missing,
+    )
+
+
+def channels(layer: str = "memory", redis_url: str = "") -> Contender:
+    """Stock Channels consumers on one channel layer."""
+    return Contender(
+        name="Channels" if layer == "memory" else f"Channels, {layer}",
+        command=uvicorn("bench.servers.channels_app:app"),
+        environment={"BENCH_LAYER": layer, "REDIS_URL": redis_url},
+        greets=False,
+        missing=without("channels") if layer == "memory" else without("channels", "channels_redis"),
+    )
+
+
+def raw() -> Contender:
+    return Contender(name="raw ASGI", command=uvicorn("bench.servers.raw_asgi:app"), greets=False)
+
+
+def aiosignalr() -> Contender:
+    application = uvicorn("bench.servers.aiosignalr_hub:app")
+    return Contender(name="aiosignalr", command=application, greets=True, missing=without("aiosignalr"))
+
+
+def dotnet() -> Contender:
+    """Microsoft's ASP.NET Core SignalR server, where the environment's ``PEER`` names the peer program."""
+    program = os.environ.get("PEER", "")
+    missing = "" if program else "PEER does not name the .NET peer program"
+    if program and not os.access(program, os.X_OK):
+        missing = f"PEER is not a program: {program}"
+    return Contender(
+        name=".NET",
+        command=lambda port: [program, "core-server", "--url", f"http://{processes.HOST}:{port}"],
+        greets=True,
+        compiles_while_running=True,
+        missing=missing,
+    )

@@ -1,0 +1,92 @@
+"""The load generator: compiled on first use, run once for each figure."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench import machine
+
+SOURCE = machine.BENCH / "load" / "load.c"
+PROGRAM = machine.BENCH / "build" / "load"
+LIMIT_SECONDS = 120
+
+RECORD_SEPARATOR = "\x1e"
+GREETING = '{"protocol":"json","version":1}' + RECORD_SEPARATOR
+
+Figures = dict[str, float | None]
+"""What one run measured, by the names the load generator prints; ``None`` where it does not apply."""
+
+
+class LoadFailed(Exception):
+    """A run ended without a figure; the text is the load generator's."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Endpoint:
+    """Where and how to talk to one server."""
+
+    path: str
+    message: str
+    """Sent as one text message. A broadcast holds ``#`` and eight digits, which the load generator counts up."""
+    expect: str
+    """What a record must contain to be the answer."""
+    greets: bool
+    """Whether a SignalR handshake comes first, answered by one record."""
+
+    def arguments(self) -> list[str]:
+        greeting = ["--greeting", GREETING, "--replies", "1"] if self.greets else []
+        return ["--path", self.path, "--message", self.message, "--expect", self.expect, *greeting]
+
+
+def compile_generator() -> Path:
+    """
+    Compile the load generator unless the program is newer than its source.
+
+    Raises:
+        LoadFailed: There is no C compiler, or it refuses.
+    """
+    if PROGRAM.exists() and PROGRAM.stat().st_mtime >= SOURCE.stat().st_mtime:
+        return PROGRAM
+    compiler = os.environ.get("CC") or shutil.which("gcc") or shutil.which("cc")
+    if compiler is None:
+        raise LoadFailed("a C compiler is needed (gcc, or name one in CC)")
+    PROGRAM.parent.mkdir(exist_ok=True)
+    # Another name first: a compilation that is cut off leaves no half program.
+    unfinished = PROGRAM.with_name(f"load-{os.getpid()}")
+    done = subprocess.run([compiler, "-O2", "-o", str(unfinished), str(SOURCE), "-lm"], capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise LoadFailed(done.stderr.strip())
+    return unfinished.replace(PROGRAM)
+
+
+def run_load(port: int, endpoint: Endpoint, pids: Sequence[int], *options: str | float) -> Figures:
+    """
+    Run the load generator once.
+
+    Args:
+        port: Of 127.0.0.1.
+        endpoint: Path, messages and greeting.
+        pids: Processes whose CPU and memory are the server's.
+        options: Further options of the program, such as ``"--mode", "echo", "--depth", 10``.
+
+    Raises:
+        LoadFailed: It could not connect, a reply never came, or a limit was reached.
+    """
+    command = [str(compile_generator()), "--port", str(port), "--pids", ",".join(map(str, pids)), *endpoint.arguments()]
+    command += ["--limit", str(LIMIT_SECONDS), *map(str, options)]
+    try:
+        done = subprocess.run(
+            machine.pinned(machine.LOAD_CORE, command), capture_output=True, text=True, timeout=LIMIT_SECONDS + 30, check=False
+        )
+        figures = json.loads(done.stdout)
+    except (subprocess.TimeoutExpired, ValueError) as error:
+        raise LoadFailed(f"no report from the load generator: {error}") from error
+    if "error" in figures:
+        raise LoadFailed("; ".join(str(text) for text in figures.values()))
+    return {name: value for name, value in figures.items() if name != "unexpected_sample"}

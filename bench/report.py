@@ -1,0 +1,141 @@
+"""Tables of a run, in Markdown that is also readable in a terminal."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from bench.suites import Run, Suite
+from bench.targets import Verdict
+
+LOAD_IS_THE_LIMIT = 85
+"""Percent of its core from which the load generator, not the server, sets the rate."""
+
+REFERENCE = "raw ASGI"
+
+
+@dataclass(frozen=True)
+class Column:
+    """One figure of the load generator, as text."""
+
+    title: str
+    figure: str
+    digits: int
+    spread: bool = False
+    """Whether the extremes are shown behind the median."""
+
+
+COST = Column("server CPU µs/message", "cpu_us", 1, spread=True)
+RATE = Column("messages/s", "per_second", 0)
+LATENCY = (Column("p50 ms", "p50_ms", 1), Column("p99 ms", "p99_ms", 1))
+BUSY = (Column("server core %", "cpu_percent", 0), Column("load core %", "load_cpu_percent", 0))
+DELIVERED = Column("delivered %", "delivered_percent", 1)
+
+COLUMNS: dict[str, tuple[Column, ...]] = {
+    "echo": (COST, RATE, *LATENCY, *BUSY),
+    "fan": (COST, RATE, *LATENCY, *BUSY),
+    "backplane": (COST, RATE, *LATENCY, *BUSY),
+    "fanrate": (COST, RATE, Column("p50 ms", "p50_ms", 1), Column("p99 ms", "p99_ms", 1, spread=True), DELIVERED, *BUSY),
+    "slow": (Column("delivered %", "delivered_percent", 1, spread=True), *LATENCY, COST, *BUSY),
+    "idle": (
+        Column("KiB/connection", "kib_per_connection", 1, spread=True),
+        Column("idle CPU %", "cpu_percent", 2, spread=True),
+        Column("connects/s", "connects_per_second", 0),
+        Column("server CPU µs/connect", "connect_cpu_us", 0, spread=True),
+    ),
+}
+"""Per suite; a message is a reply (echo) or a delivery (the others)."""
+
+
+def values(runs: Sequence[Run], figure: str) -> list[float]:
+    return [value for run in runs if (value := run.figures.get(figure)) is not None]
+
+
+def median_of(runs: Sequence[Run], figure: str) -> float | None:
+    found = values(runs, figure)
+    return statistics.median(found) if found else None
+
+
+def cell(column: Column, runs: Sequence[Run]) -> str:
+    found = values(runs, column.figure)
+    if not found:
+        return "-"
+    text = f"{statistics.median(found):.{column.digits}f}"
+    if column.spread and len(found) > 1:
+        text += f" [{min(found):.{column.digits}f}-{max(found):.{column.digits}f}]"
+    limited = column is RATE and (median_of(runs, "load_cpu_percent") or 0) >= LOAD_IS_THE_LIMIT
+    return f"≥ {text}" if limited else text
+
+
+def render(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A Markdown table with aligned columns."""
+    widths = [max(len(row[i]) for row in (header, *rows)) for i in range(len(header))]
+
+    def line(row: Sequence[str]) -> str:
+        return "| " + " | ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)) + " |"
+
+    return "\n".join([line(header), "| " + " | ".join("-" * width for width in widths) + " |", *map(line, rows)])
+
+
+def suite_table(suite: Suite, runs: Sequence[Run]) -> str:
+    columns = COLUMNS[suite.name]
+    cost = "connect_cpu_us" if suite.name == "idle" else "cpu_us"
+    rows = []
+    for case in suite.cases:
+        of_case = [run for run in runs if run.suite == suite.name and run.case == case.name]
+        reference = median_of([run for run in of_case if run.server == REFERENCE], cost)
+        for server in suite.servers:
+            mine = [run for run in of_case if run.server == server.name]
+            if not mine:
+                continue
+            own = median_of(mine, cost)
+            ratio = f"{reference / own:.2f}" if reference and own else "-"
+            rows.append([case.name, server.name, *(cell(column, mine) for column in columns), ratio])
+    return render(["case", "server", *(column.title for column in columns), "vs raw"], rows) if rows else "Nothing was measured."
+
+
+def verdict_row(verdict: Verdict) -> list[str]:
+    target = verdict.target
+    digits = 1 if target.floor > 3 else 2
+    unit = f" {target.unit}" if target.unit else "x" if target.rule == "times cheaper" else ""
+    sign = "≥" if target.rule in ("times cheaper", "at least") else "≤"
+    value = "-" if verdict.value is None else f"{verdict.value:.{digits}f}{unit}"
+    spread = "-" if verdict.low is None or verdict.high is None else f"{verdict.low:.{digits}f}-{verdict.high:.{digits}f}"
+    return [target.text, value, spread, f"{sign} {target.floor:g}{unit}", verdict.outcome, verdict.note.replace("\n", " ")[:160]]
+
+
+def verdict_table(verdicts: Sequence[Verdict]) -> str:
+    header = ["target", "measured", "single repetitions", "floor to ship", "verdict", "note"]
+    return render(header, [verdict_row(verdict) for verdict in verdicts])
+
+
+FLAWS = {
+    "closed": "connections were closed during the run",
+    "unexpected": "records were not the expected ones",
+    "duplicates": "broadcasts arrived twice",
+    "out_of_order": "broadcasts arrived out of order",
+}
+
+
+def remarks(runs: Sequence[Run]) -> list[str]:
+    """What went wrong in single runs, as sentences."""
+    found = []
+    for run in runs:
+        name = f"{run.suite}, {run.case}, {run.server}, repetition {run.repetition + 1}"
+        if run.error:
+            found.append(f"{name}: no figure: {run.error}")
+        found += [f"{name}: {count:.0f} {text}" for figure, text in FLAWS.items() if (count := run.figures.get(figure))]
+    return found
+
+
+def markdown(title: str, machine: str, suites: Sequence[Suite], runs: Sequence[Run], verdicts: Sequence[Verdict]) -> str:
+    """The whole report."""
+    parts = [f"# {title}", machine]
+    for suite in suites:
+        parts += [f"## {suite.name}, {suite.cases[0].connections} connections", suite_table(suite, runs)]
+    if verdicts:
+        parts += ["## Targets", verdict_table(verdicts)]
+    if notes := remarks(runs):
+        parts += ["## Remarks", "\n".join(f"- {note}" for note in notes)]
+    return "\n\n".join(parts) + "\n"

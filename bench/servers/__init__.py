@@ -1,0 +1,1 @@
+"""Applications to compare with: each is given to uvicorn by its module name."""

@@ -1,0 +1,82 @@
+"""How the admin shows times, hubs and reasons. Whatever came from a client passes through ``format_html``."""
+
+from __future__ import annotations
+
+import datetime
+
+from django.utils import timezone
+from django.utils.formats import date_format
+from django.utils.html import format_html
+from django.utils.timesince import timesince
+from django.utils.translation import gettext_lazy as _
+from django.utils.translation import ngettext
+
+from signalr_channels.explanations import explain
+
+__all__ = ["EMPTY", "ago", "duration", "hub_cell", "moment", "reason_cell", "reason_paragraphs", "tag", "text"]
+
+EMPTY = "-"
+
+
+def text(value: str | None) -> str:
+    """Text, or a dash."""
+    return value or EMPTY
+
+
+def duration(delta: datetime.timedelta) -> str:
+    """``42 seconds``, ``3 hours, 12 minutes``."""
+    seconds = max(0, int(delta.total_seconds()))
+    if seconds < 60:
+        return ngettext("%d second", "%d seconds", seconds) % seconds
+    now = timezone.now()
+    return timesince(now - delta, now)
+
+
+def moment(value: datetime.datetime | None, shown: str | None = None) -> str:
+    """A time; with ``shown`` in its place, and the time where a pointer rests on it."""
+    if value is None:
+        return EMPTY
+    local = timezone.localtime(value) if timezone.is_aware(value) else value
+    exact = date_format(local, "DATETIME_FORMAT")
+    if shown is None:
+        return format_html('<time datetime="{}">{}</time>', local.isoformat(), exact)
+    return format_html('<time datetime="{}" title="{}">{}</time>', local.isoformat(), exact, shown)
+
+
+def ago(value: datetime.datetime | None) -> str:
+    """How long ago something was."""
+    return EMPTY if value is None else moment(value, str(_("%s ago")) % duration(timezone.now() - value))
+
+
+def hub_cell(hub: str, path: str) -> str:
+    """The class name with the path below it, and the dotted name where a pointer rests."""
+    return format_html('<span title="{}">{}</span><span class="signalr-note">{}</span>', hub, hub.rpartition(".")[2] or EMPTY, path)
+
+
+def reason_cell(reason: str) -> str:
+    """The value, and its sentence."""
+    if not reason:
+        return EMPTY
+    explanation = explain(reason)
+    return format_html(
+        '<code class="signalr-tag">{}</code><span class="signalr-note">{}</span>', reason, explanation.meaning if explanation else ""
+    )
+
+
+def reason_paragraphs(reason: str) -> str:
+    """The value, its sentence, and what to do about it."""
+    explanation = explain(reason)
+    if explanation is None:
+        return reason or EMPTY
+    return format_html(
+        '<code class="signalr-tag">{}</code> {}<span class="signalr-advice"><strong>{}</strong> {}</span>',
+        reason,
+        explanation.meaning,
+        _("What to do:"),
+        explanation.advice,
+    )
+
+
+def tag(value: str, kind: str = "") -> str:
+    """A value of an enum."""
+    return format_html('<code class="signalr-tag{}">{}</code>', f" signalr-{kind}" if kind else "", value) if value else EMPTY

@@ -1,0 +1,1 @@
+"""Lifetime managers over a Channels channel layer: several server processes, one hub."""

@@ -1,0 +1,308 @@
+"""
+The loop that fans out inside one server process: ONE channel per process is the member of channel-layer groups, not one per connection.
+
+Channel layers deliver at most once, drop what overflows, and forget a group's members ``group_expiry`` seconds after they joined.
+So what is published is numbered, a gap is counted and logged, and memberships are renewed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import uuid
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any
+
+import msgspec
+
+from signalr_channels.backplane.wire import VERSION, Ack, Deliver, GroupCommand, RelayMessage, read, write
+from signalr_channels.exceptions import BackplaneUnavailable
+
+__all__ = ["Relay"]
+
+logger = logging.getLogger("signalr_channels.backplane")
+
+REMEMBERED_ADDRESSES = 10_000
+LONGEST_BACK_OFF = 5.0
+
+Handler = Callable[[Any], Awaitable[None] | None]
+
+
+class _Subscription:
+    """One channel-layer group this process may be a member of."""
+
+    __slots__ = ("is_joined", "lock", "users")
+
+    def __init__(self) -> None:
+        self.users = 0
+        self.is_joined = False
+        self.lock = asyncio.Lock()
+
+
+class Relay:
+    """
+    This process on the channel layer.
+
+    Without :meth:`start` it can publish, which is what Django code outside a server process needs.
+
+    Attributes:
+        process: Name of the server process.
+        gaps: How many messages were lost on the way to this process.
+        refused: How many messages could not be understood.
+        is_available: Whether the channel layer answered last time.
+    """
+
+    def __init__(self, layer: Any, *, process: str, ack_timeout: float = 5.0, renewal_interval: float | None = None) -> None:
+        """
+        Args:
+            layer: The channel layer.
+            process: Name of this server process.
+            ack_timeout: Seconds another process may take to confirm a command.
+            renewal_interval: Seconds between renewals of memberships; ``None`` is a third of the layer's ``group_expiry``.
+        """
+        self._layer = layer
+        self.process = process
+        self._ack_timeout = ack_timeout
+        expiry = getattr(layer, "group_expiry", 86_400)
+        self._renewal_interval = renewal_interval if renewal_interval is not None else expiry / 3
+        self._renewed_at: float | None = None
+        self._needs_renewal = False
+        self._channel: str | None = None
+        self._starting = asyncio.Lock()
+        self._receiver: asyncio.Task[None] | None = None
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._subscriptions: dict[str, _Subscription] = {}
+        self._handlers: dict[str, Handler] = {}
+        self._waiting: dict[str, asyncio.Future[Ack]] = {}
+        self._sent: OrderedDict[str, int] = OrderedDict()
+        self._seen: dict[str, dict[str, int]] = {}
+        self.gaps = 0
+        self.refused = 0
+        self.is_available = True
+
+    def register(self, hub: str, handler: Handler) -> None:
+        """Hand :class:`Deliver` and :class:`GroupCommand` messages of a hub to this."""
+        self._handlers[hub] = handler
+
+    # Publishing
+
+    async def publish(self, address: str, make: Callable[[int], Deliver]) -> None:
+        """
+        Send to every process that is a member of ``address``.
+
+        Raises:
+            BackplaneUnavailable: The channel layer cannot be reached.
+        """
+        number = self._sent.pop(address, 0) + 1
+        self._sent[address] = number
+        if len(self._sent) > REMEMBERED_ADDRESSES:
+            self._sent.popitem(last=False)
+        await self._ask_layer(self._layer.group_send(address, write(make(number))))
+
+    async def command(self, address: str, make: Callable[[str, str], GroupCommand]) -> Ack | None:
+        """
+        Send a command to every process that is a member of ``address``, and wait for the one it concerns.
+
+        Returns:
+            Its answer, or ``None`` if none came in time.
+
+        Raises:
+            BackplaneUnavailable: The channel layer cannot be reached.
+        """
+        request_id = uuid.uuid4().hex
+        if self._channel is not None:
+            return await self._command_on_own_channel(address, make(self._channel, request_id), request_id)
+        channel = await self._ask_layer(self._layer.new_channel())
+        await self._ask_layer(self._layer.group_send(address, write(make(channel, request_id))))
+        try:
+            answer = read(await asyncio.wait_for(self._layer.receive(channel), self._ack_timeout))
+        except asyncio.TimeoutError:
+            return None
+        return answer if isinstance(answer, Ack) else None
+
+    async def _command_on_own_channel(self, address: str, command: GroupCommand, request_id: str) -> Ack | None:
+        answer: asyncio.Future[Ack] = asyncio.get_running_loop().create_future()
+        self._waiting[request_id] = answer
+        try:
+            await self._ask_layer(self._layer.group_send(address, write(command)))
+            return await asyncio.wait_for(answer, self._ack_timeout)
+        except asyncio.TimeoutError:
+            return None
+        finally:
+            self._waiting.pop(request_id, None)
+
+    async def answer(self, command: GroupCommand, error: str = "") -> None:
+        """Confirm a command, or say why it was refused."""
+        await self._ask_layer(self._layer.send(command.reply_to, write(Ack(v=VERSION, request_id=command.request_id, error=error))))
+
+    async def _ask_layer(self, awaitable: Awaitable[Any]) -> Any:
+        try:
+            result = await awaitable
+        except Exception as error:
+            self._note_availability(False, error)
+            raise BackplaneUnavailable(f"The channel layer could not be reached: {type(error).__name__}: {error}") from error
+        self._note_availability(True)
+        return result
+
+    def _note_availability(self, is_available: bool, error: Exception | None = None) -> None:
+        if is_available != self.is_available:
+            self.is_available = is_available
+            if is_available:
+                logger.info("The channel layer answers again")
+            else:
+                logger.warning("The channel layer does not answer: %s: %s", type(error).__name__, error)
+
+    # Membership
+
+    async def subscribe(self, address: str) -> None:
+        """Become a member of a channel-layer group. Each call is matched by one of :meth:`unsubscribe`."""
+        subscription = self._subscriptions.setdefault(address, _Subscription())
+        subscription.users += 1
+        async with subscription.lock:
+            if subscription.users and not subscription.is_joined:
+                await self._join(address, subscription)
+
+    async def _join(self, address: str, subscription: _Subscription) -> None:
+        """Join now, or as soon as the channel layer answers again: local delivery goes on meanwhile."""
+        try:
+            await self.start()
+            await self._ask_layer(self._layer.group_add(address, self._channel))
+        except BackplaneUnavailable:
+            self._needs_renewal = True
+        else:
+            subscription.is_joined = True
+
+    async def unsubscribe(self, address: str) -> None:
+        """Stop being a member once nothing here needs it."""
+        subscription = self._subscriptions[address]
+        subscription.users -= 1
+        async with subscription.lock:
+            if not subscription.users and self._subscriptions.get(address) is subscription:
+                del self._subscriptions[address]
+                self._seen.pop(address, None)
+                if subscription.is_joined:
+                    await self._leave(address)
+
+    async def _leave(self, address: str) -> None:
+        try:
+            await self._ask_layer(self._layer.group_discard(address, self._channel))
+        except BackplaneUnavailable:
+            logger.info("The channel layer keeps this process as a member of %s until group_expiry", address)
+
+    def tick(self, now: float) -> None:
+        """Renew memberships when it is time. Called by the heartbeat."""
+        if self._renewed_at is None:
+            self._renewed_at = now
+        elif self._needs_renewal or now - self._renewed_at >= self._renewal_interval:
+            self._needs_renewal = False
+            self._renewed_at = now
+            self._spawn(self._renew())
+
+    async def _renew(self) -> None:
+        """Join every group again: a member is forgotten a fixed time after it joined."""
+        for address, subscription in tuple(self._subscriptions.items()):
+            async with subscription.lock:
+                if subscription.users:
+                    await self._join(address, subscription)
+            if self._needs_renewal:  # no use in asking for the others
+                return
+
+    # Receiving
+
+    async def start(self) -> None:
+        """Take a channel and listen on it."""
+        if self._channel is None:
+            async with self._starting:
+                if self._channel is None:
+                    self._channel = await self._ask_layer(self._layer.new_channel())
+                    self._receiver = asyncio.get_running_loop().create_task(self._receive(), name="signalr relay")
+
+    async def stop(self) -> None:
+        """Leave every group and stop listening."""
+        tasks = [task for task in (self._receiver, *self._tasks) if task is not None]
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)
+        self._receiver = None
+        for address in tuple(self._subscriptions):
+            subscription = self._subscriptions.pop(address)
+            if subscription.is_joined and self.is_available:
+                await self._leave(address)
+
+    async def _receive(self) -> None:
+        failures = 0
+        while True:
+            try:
+                data = await self._layer.receive(self._channel)
+            except Exception as error:
+                self._note_availability(False, error)
+                failures += 1
+                # With jitter, so that processes do not come back in step.
+                await asyncio.sleep(min(LONGEST_BACK_OFF, 0.1 * 2**failures) * random.uniform(0.5, 1.0))  # noqa: S311
+                continue
+            if failures:
+                failures = 0
+                self._note_availability(True)
+                self._spawn(self._renew())
+            self._dispatch(data)
+
+    def _dispatch(self, data: Any) -> None:
+        try:
+            message = read(data)
+        except msgspec.ValidationError as error:
+            self.refused += 1
+            logger.warning("A message on the channel layer was refused: %s", error)
+            return
+        if isinstance(message, Ack):
+            waiting = self._waiting.pop(message.request_id, None)
+            if waiting is not None and not waiting.done():
+                waiting.set_result(message)
+            return
+        if isinstance(message, Deliver):
+            if message.origin == self.process:
+                return
+            self._count(message)
+        self._hand_over(message)
+
+    def _hand_over(self, message: RelayMessage) -> None:
+        assert not isinstance(message, Ack)
+        handler = self._handlers.get(message.hub)
+        if handler is None:
+            self.refused += 1
+            logger.warning("A message for the hub %.200s, which this process does not serve, was refused", message.hub)
+            return
+        try:
+            awaitable = handler(message)
+        except Exception:
+            logger.exception("A message for the hub %s could not be handled", message.hub)
+            return
+        if awaitable is not None:
+            self._spawn(_as_coroutine(awaitable))
+
+    def _count(self, message: Deliver) -> None:
+        seen = self._seen.setdefault(message.address, {})
+        last = seen.get(message.origin)
+        seen[message.origin] = message.number
+        if last is not None and message.number > last + 1:
+            lost = message.number - last - 1
+            self.gaps += lost
+            logger.warning(
+                "%d messages from %s to %s were lost by the channel layer; is its capacity large enough?", lost, message.origin, message.hub
+            )
+
+    def _spawn(self, coroutine: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(coroutine)
+        self._tasks.add(task)
+        task.add_done_callback(self._task_done)
+
+    def _task_done(self, task: asyncio.Task[Any]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            logger.error("Work for the channel layer failed", exc_info=error)
+
+
+async def _as_coroutine(awaitable: Awaitable[None]) -> None:
+    await awaitable

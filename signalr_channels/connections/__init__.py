@@ -1,0 +1,1 @@
+"""One live connection, whatever carries it. asyncio, nothing of Django or Channels."""

@@ -1,0 +1,344 @@
+"""One live connection: an engine, a transport, and a bounded queue for a client that reads slowly."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+from signalr_channels.connections.transports import Resume, Transport
+from signalr_channels.exceptions import SlowConnection
+from signalr_channels.protocols.base import Data, EncodedMessage, HubProtocol
+from signalr_channels.protocols.core.engine import ConnectionFailed, CoreEngine, EngineState, Event
+from signalr_channels.protocols.endings import CloseReason, Disconnect
+from signalr_channels.protocols.messages import HubMessage, Ping
+
+__all__ = ["Connection"]
+
+logger = logging.getLogger("signalr_channels.connections")
+
+PING = Ping()
+NORMAL_CLOSURE = 1000
+
+
+class Connection:
+    """
+    One logical connection.
+
+    Writing never waits: a frame goes out at once if the client reads, else into a queue of ``maximum_buffered_bytes``;
+    a queue that overflows ends its own connection and delays no other.
+
+    Attributes:
+        connection_id: The public id.
+        user_identifier: What ``clients.user(…)`` addresses, or ``None``.
+        hub_protocol: The encoding, once hands are shaken.
+        disconnect: Why it ended, once it has.
+        groups: Names of the groups it is in; kept by the lifetime manager.
+    """
+
+    __slots__ = (
+        "__weakref__",
+        "_close_code",
+        "_closed_at",
+        "_drained",
+        "_maximum_buffered_bytes",
+        "_outbox",
+        "_outbox_bytes",
+        "_reading_held",
+        "_send_timeout",
+        "_transport_gone",
+        "_write_started",
+        "_writer",
+        "clock",
+        "connection_id",
+        "disconnect",
+        "engine",
+        "groups",
+        "hub_protocol",
+        "on_end",
+        "transport",
+        "user_identifier",
+    )
+
+    def __init__(
+        self,
+        *,
+        connection_id: str,
+        engine: CoreEngine,
+        transport: Transport,
+        clock: Callable[[], float],
+        user_identifier: str | None = None,
+        maximum_buffered_bytes: int = 1024 * 1024,
+        send_timeout: float = 10.0,
+    ) -> None:
+        """
+        Args:
+            connection_id: The public id.
+            engine: Its protocol state.
+            transport: Where to write.
+            clock: Gives the time in seconds, the same as the engine's.
+            user_identifier: See the class.
+            maximum_buffered_bytes: How much may wait for a client that does not read.
+            send_timeout: Seconds one write may take.
+        """
+        self.connection_id = connection_id
+        self.engine = engine
+        self.transport = transport
+        self.clock = clock
+        self.user_identifier = user_identifier
+        self.hub_protocol: HubProtocol | None = None
+        self.groups: set[str] | None = None
+        self.disconnect: Disconnect | None = None
+        self.on_end: Callable[[], None] | None = None
+        self._maximum_buffered_bytes = maximum_buffered_bytes
+        self._send_timeout = send_timeout
+        self._writer: asyncio.Task[None] | None = None
+        self._outbox: deque[EncodedMessage[Any]] | None = None
+        self._outbox_bytes = 0
+        self._write_started = 0.0
+        self._drained: asyncio.Future[None] | None = None
+        self._closed_at: float | None = None
+        self._close_code = NORMAL_CLOSURE
+        self._transport_gone = False
+        self._reading_held = False
+
+    # Incoming
+
+    def receive(self, data: Data) -> list[Event]:
+        """Hand a chunk to the engine, write what it answers, and give what it understood."""
+        engine = self.engine
+        engine.receive_data(data, self.clock())
+        events = engine.events_received()
+        if self.hub_protocol is None:
+            self.hub_protocol = engine.hub_protocol
+            self.flush()
+        if events and type(events[-1]) is ConnectionFailed:
+            self._ended_by_engine(events[-1])
+        return events
+
+    def receive_eof(self, reason: CloseReason, exception: Exception | None = None) -> None:
+        """The transport is gone; ``reason`` counts unless the connection had ended before, or ended inside a message."""
+        self._transport_gone = True
+        self.engine.receive_eof()
+        for event in self.engine.events_received():
+            if isinstance(event, ConnectionFailed):
+                exception = exception or event.exception
+        self._end(Disconnect(reason=reason, stop_called=reason is CloseReason.CLIENT_CLOSED, exception=exception, allows_reconnect=True))
+
+    def hold_reading(self, held: bool) -> None:
+        """Say that what the client sends is not being processed, so its silence does not count."""
+        self._reading_held = held
+        if not held:
+            self.engine.restart_client_timeout(self.clock())
+
+    # Outgoing
+
+    def send(self, message: HubMessage) -> None:
+        """
+        Encode a message and write it. Nothing happens once the connection has ended.
+
+        Raises:
+            LocalProtocolError: The message cannot be encoded.
+        """
+        if self.engine.state is not EngineState.OPEN:
+            return
+        self.engine.send(message)
+        for encoded in self.engine.data_to_send():
+            self._write(encoded)
+
+    def enqueue(self, message: EncodedMessage[Any]) -> None:
+        """Write a message that was encoded for several connections. Nothing happens once the connection has ended."""
+        if self.engine.state is EngineState.OPEN:
+            self._write(message)
+
+    def flush(self) -> None:
+        """Write what the engine has to say."""
+        for message in self.engine.data_to_send():
+            self._write(message)
+
+    def _write(self, message: EncodedMessage[Any]) -> None:
+        if self._writer is not None:
+            self._queue(message)
+            return
+        if self._transport_gone:
+            return
+        try:
+            # The same as transports.step(), written out: this is the inner loop of a broadcast.
+            iterator = self.transport.write(message).__await__()
+            future = next(iterator)
+        except StopIteration:
+            return
+        except (OSError, RuntimeError) as error:
+            self._lose_transport(error)
+            return
+        self._write_started = self.clock()
+        self._writer = asyncio.get_running_loop().create_task(self._write_rest(Resume(iterator, future)))
+
+    def _queue(self, message: EncodedMessage[Any]) -> None:
+        size = len(message.data)
+        if self._outbox is None:
+            self._outbox = deque()
+        if self._outbox_bytes + size > self._maximum_buffered_bytes:
+            self._give_up(f"Over {self._maximum_buffered_bytes} bytes (MAXIMUM_BUFFERED_BYTES) waited for a client that does not read.")
+            return
+        self._outbox.append(message)
+        self._outbox_bytes += size
+
+    async def _write_rest(self, first: Resume) -> None:
+        """Finish a write that suspended, then what queued up behind it."""
+        try:
+            await first
+            while self._outbox:
+                message = self._outbox.popleft()
+                self._outbox_bytes -= len(message.data)
+                self._write_started = self.clock()
+                await self.transport.write(message)
+        except (OSError, RuntimeError) as error:
+            self._lose_transport(error)
+        finally:
+            self._writer = None
+            self._outbox = None
+            self._outbox_bytes = 0
+            if self._drained is not None and not self._drained.done():
+                self._drained.set_result(None)
+            self._drained = None
+        if self._closed_at is not None:
+            self._close_transport()
+
+    @property
+    def is_congested(self) -> bool:
+        """Whether the client reads more slowly than we write."""
+        return self._writer is not None
+
+    async def drain(self) -> None:
+        """Wait until the client has caught up, or the connection ended."""
+        while self._writer is not None and not self._transport_gone:
+            if self._drained is None:
+                self._drained = asyncio.get_running_loop().create_future()
+            await asyncio.shield(self._drained)
+
+    # Time
+
+    def tick(self, now: float) -> None:
+        """Do what is due: a ping, a timeout, a client that is too slow. Called by the heartbeat."""
+        if self._writer is not None and now - self._write_started > self._send_timeout:
+            self._give_up(f"One write took longer than {self._send_timeout:g} s (TRANSPORT_SEND_TIMEOUT).")
+            return
+        if self._closed_at is not None:
+            return
+        engine = self.engine
+        if self._reading_held:
+            engine.restart_client_timeout(now)
+        if engine.next_deadline() > now:
+            return
+        if engine.tick(now):
+            if self._writer is None:  # a write under way is a sign of life by itself
+                self._write(self._ping_message())
+            return
+        for event in engine.events_received():
+            if isinstance(event, ConnectionFailed):
+                self._ended_by_engine(event)
+
+    def _ping_message(self) -> EncodedMessage[Any]:
+        protocol = self.hub_protocol
+        assert protocol is not None
+        if (ping := _pings.get(protocol.name)) is None:
+            ping = _pings[protocol.name] = EncodedMessage(protocol.encode(PING), protocol.transfer_format, is_tracked=False)
+        return ping
+
+    # Endings
+
+    def close(
+        self,
+        reason: CloseReason,
+        *,
+        error: str | None = None,
+        exception: Exception | None = None,
+        allow_reconnect: bool = False,
+        code: int = NORMAL_CLOSURE,
+    ) -> None:
+        """End the connection with a Close message; the client may come back if ``allow_reconnect``."""
+        if self.disconnect is None:
+            self.engine.close(error=error, allow_reconnect=allow_reconnect)
+            self._finish(Disconnect(reason=reason, stop_called=False, exception=exception, allows_reconnect=allow_reconnect), code)
+
+    def answer_close(self, exception: Exception | None) -> None:
+        """End the connection because the client said Close."""
+        if self.disconnect is None:
+            self.engine.answer_close()
+            self._finish(Disconnect(reason=CloseReason.CLIENT_CLOSED, stop_called=True, exception=exception), NORMAL_CLOSURE)
+
+    def fail(self, reason: CloseReason, exception: Exception, *, allow_reconnect: bool = True) -> None:
+        """End the connection because of a fault, and tell the client."""
+        if self.disconnect is None:
+            self.engine.fail(reason, exception, allow_reconnect=allow_reconnect)
+            for event in self.engine.events_received():
+                if isinstance(event, ConnectionFailed):
+                    self._ended_by_engine(event)
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether it has ended."""
+        return self.disconnect is not None
+
+    @property
+    def closed_at(self) -> float | None:
+        """When we ended it, on the connection's clock; ``None`` while open or if the client ended it."""
+        return self._closed_at
+
+    def _ended_by_engine(self, event: ConnectionFailed) -> None:
+        self._finish(
+            Disconnect(reason=event.reason, stop_called=False, exception=event.exception, allows_reconnect=event.allows_reconnect),
+            NORMAL_CLOSURE,
+        )
+
+    def _finish(self, disconnect: Disconnect, code: int) -> None:
+        self._closed_at = self.clock()
+        self._close_code = code
+        self.flush()
+        if self._writer is None:
+            self._close_transport()
+        self._end(disconnect)
+
+    def _close_transport(self) -> None:
+        if self._transport_gone:
+            return
+        self._transport_gone = True
+        self._write_started = self.clock()
+        try:
+            iterator = self.transport.close(code=self._close_code).__await__()
+            future = next(iterator)
+        except StopIteration:
+            return
+        except (OSError, RuntimeError) as error:
+            logger.debug("%s: the client had gone before the end: %r", self.connection_id, error)
+            return
+        self._writer = asyncio.get_running_loop().create_task(self._write_rest(Resume(iterator, future)))
+
+    def _lose_transport(self, error: Exception) -> None:
+        # The transport's own end of file follows and ends the connection; until then nothing is written.
+        logger.debug("%s: writing failed: %r", self.connection_id, error)
+        self._transport_gone = True
+
+    def _give_up(self, text: str) -> None:
+        logger.warning("%s: %s", self.connection_id, text)
+        if self._outbox is not None:
+            self._outbox.clear()
+        self._transport_gone = True
+        self.engine.state = EngineState.CLOSED
+        self.transport.abort()
+        if self._writer is not None:
+            self._writer.cancel()
+        self._closed_at = self.clock()
+        self._end(Disconnect(reason=CloseReason.SLOW_CONSUMER, stop_called=False, exception=SlowConnection(text), allows_reconnect=True))
+
+    def _end(self, disconnect: Disconnect) -> None:
+        if self.disconnect is None:
+            self.disconnect = disconnect
+            if self.on_end is not None:
+                self.on_end()
+
+
+_pings: dict[str, EncodedMessage[Any]] = {}

@@ -1,0 +1,101 @@
+"""What a connection writes to, and a fake of it for tests."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Generator
+from typing import Any, Protocol
+
+from signalr_channels.protocols.base import EncodedMessage
+
+__all__ = ["FakeTransport", "Resume", "Transport", "step"]
+
+
+class Transport(Protocol):
+    """One way to a client."""
+
+    name: str
+    """``webSockets``, ``serverSentEvents``, ``longPolling`` or ``foreverFrame``."""
+
+    def write(self, message: EncodedMessage[Any]) -> Awaitable[None]:
+        """Write one message; suspends while the client does not read. Raises :exc:`OSError` or :exc:`RuntimeError` when it is gone."""
+
+    def close(self, *, code: int) -> Awaitable[None]:
+        """Say goodbye on the transport's own level, with a WebSocket close code."""
+
+    def abort(self) -> None:
+        """Cut the transport at once, without waiting for what is still to be written."""
+
+
+class Resume:
+    """The rest of an awaitable that was run up to its first suspension: await it to finish."""
+
+    __slots__ = ("_future", "_iterator")
+
+    def __init__(self, iterator: Generator[Any, Any, Any], future: Any) -> None:
+        self._iterator = iterator
+        self._future = future
+
+    def __await__(self) -> Generator[Any, Any, Any]:
+        yield self._future
+        return (yield from self._iterator)
+
+
+def step(awaitable: Awaitable[None]) -> Resume | None:
+    """
+    Run an awaitable up to its first suspension, without a task.
+
+    Returns:
+        ``None`` when it is done, else the rest, to be awaited in a task.
+
+    Writing to a client nearly always ends without a suspension, and a task for each costs three times the write.
+    Only for transports: code that looks at the current task may not be stepped.
+    """
+    iterator = awaitable.__await__()
+    try:
+        future = next(iterator)
+    except StopIteration:
+        return None
+    return Resume(iterator, future)
+
+
+class FakeTransport:
+    """Collects what is written. ``pause()`` makes it a client that does not read."""
+
+    name = "webSockets"
+
+    def __init__(self) -> None:
+        self.written: list[bytes] = []
+        self.close_code: int | None = None
+        self.is_aborted = False
+        self._blocked: Any = None
+
+    def pause(self) -> None:
+        """Stop reading."""
+        import asyncio
+
+        self._blocked = asyncio.get_running_loop().create_future()
+
+    def resume(self) -> None:
+        """Read again."""
+        self._blocked.set_result(None)
+        self._blocked = None
+
+    async def write(self, message: EncodedMessage[Any]) -> None:
+        """Remember the bytes, once the client reads."""
+        if self._blocked is not None:
+            await self._blocked
+        if self.is_aborted:
+            raise OSError("aborted")
+        self.written.append(message.data)
+
+    async def close(self, *, code: int) -> None:
+        """Remember the code."""
+        if self._blocked is not None:
+            await self._blocked
+        self.close_code = code
+
+    def abort(self) -> None:
+        """Remember the cut; a blocked write fails."""
+        self.is_aborted = True
+        if self._blocked is not None:
+            self.resume()

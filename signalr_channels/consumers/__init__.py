@@ -1,0 +1,1 @@
+"""One consumer per transport: thin, translating ASGI events into connections and back."""

@@ -1,0 +1,116 @@
+"""The HTTP requests of a hub: negotiate, preflights, and what is no request of a transport."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
+from typing import Any
+
+from channels.consumer import AsyncConsumer
+
+from signalr_channels.auth import header
+from signalr_channels.endpoints import HubEndpoint
+from signalr_channels.gate import Admission, Refusal, admit, cors_headers, describe_request, preflight_headers
+from signalr_channels.hubs.lifetime import LifetimeEventKind
+from signalr_channels.protocols.core.negotiation import Transport
+from signalr_channels.query import query_items
+from signalr_channels.responses import respond
+from signalr_channels.runtime import get_runtime
+from signalr_channels.transport_requests import find_token
+
+__all__ = ["NegotiateConsumer", "TransportRequestConsumer"]
+
+Receive = Callable[[], Awaitable[Any]]
+Send = Callable[[Any], Awaitable[None]]
+
+NO_CACHE = (
+    (b"cache-control", b"no-cache, no-store"),
+    (b"pragma", b"no-cache"),
+    (b"expires", b"Thu, 01 Jan 1970 00:00:00 GMT"),
+)
+
+
+class _HubRequestConsumer(AsyncConsumer):  # type: ignore[misc]
+    """Lets a request in, answers it, and records it when it is refused."""
+
+    def __init__(self, endpoint: HubEndpoint) -> None:
+        self._endpoint = endpoint
+
+    async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        endpoint = self._endpoint
+        preflight = preflight_headers(scope, endpoint) if scope["method"] == "OPTIONS" else None
+        if preflight is not None:
+            await respond(send, 204, content_type=None, headers=preflight)
+            return
+        headers = cors_headers(scope, endpoint)
+        try:
+            admission = await admit(scope, endpoint)
+            await self.answer(scope, receive, send, admission, headers)
+        except Refusal as refusal:
+            content_type = None if refusal.status == 401 else b"text/plain"
+            await respond(send, refusal.status, refusal.body.encode(), content_type=content_type, headers=[*refusal.headers, *headers])
+            if refusal.reason is not None:
+                info = describe_request(scope, endpoint)
+                get_runtime().record(LifetimeEventKind.REJECTED, info, reason=refusal.reason, detail=refusal.detail)
+
+    async def answer(
+        self, scope: Mapping[str, Any], receive: Receive, send: Send, admission: Admission, headers: list[tuple[bytes, bytes]]
+    ) -> None:
+        """Answer a request that was let in."""
+        raise AssertionError("abstract")
+
+
+class NegotiateConsumer(_HubRequestConsumer):
+    """``POST {hub}/negotiate``. The body is ignored."""
+
+    async def answer(
+        self, scope: Mapping[str, Any], receive: Receive, send: Send, admission: Admission, headers: list[tuple[bytes, bytes]]
+    ) -> None:
+        """Hand out a connection id."""
+        if scope["method"] != "POST":
+            raise Refusal(405)
+        runtime = get_runtime()
+        negotiated = self._endpoint.negotiate(query_items(scope["query_string"]), admission.user_identifier)
+        await respond(send, 200, negotiated.body, content_type=b"application/json", headers=headers)
+        if negotiated.connection_id:
+            info = describe_request(scope, self._endpoint, negotiated.connection_id)
+            info = replace(info, user_identifier=admission.user_identifier, user_pk=getattr(admission.user, "pk", None))
+            runtime.record(LifetimeEventKind.NEGOTIATED, info)
+
+
+class TransportRequestConsumer(_HubRequestConsumer):
+    """Requests of the transports that are series of HTTP requests."""
+
+    async def answer(
+        self, scope: Mapping[str, Any], receive: Receive, send: Send, admission: Admission, headers: list[tuple[bytes, bytes]]
+    ) -> None:
+        """Say what is wrong with the request."""
+        method = scope["method"]
+        if method not in ("GET", "POST", "DELETE"):
+            raise Refusal(405)
+        runtime = get_runtime()
+        is_poll = method == "GET" and not accepts_event_stream(scope)
+        no_cache = list(NO_CACHE) if is_poll else []
+        try:
+            token = find_token(runtime, self._endpoint, query_items(scope["query_string"]).get("id", []), admission)
+        except Refusal as refusal:
+            refusal.headers.extend(no_cache)
+            raise
+        is_live = runtime.store.get(token.connection_id) is not None
+        if method == "POST":
+            if is_live:
+                raise Refusal(405, "POST requests are not allowed for WebSocket connections.")
+            raise Refusal(404, "No Connection with that ID")
+        if method == "DELETE":
+            raise Refusal(400, "Cannot terminate this connection using the DELETE endpoint.")
+        transport = Transport.LONG_POLLING if is_poll else Transport.SERVER_SENT_EVENTS
+        if transport not in self._endpoint.transports:
+            raise Refusal(404, f"{transport.value} transport not supported by this end point type", headers=no_cache)
+        raise AssertionError(f"{transport.value} is offered but not served")
+
+
+def accepts_event_stream(scope: Mapping[str, Any]) -> bool:
+    """Whether ``text/event-stream`` is a whole member of ``Accept``, in any letter case."""
+    accept = header(scope, b"accept") or ""
+    return "text/event-stream" in (member.strip().lower() for member in accept.split(","))

@@ -1,0 +1,215 @@
+"""Web sockets."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
+from typing import Any
+
+from channels.consumer import AsyncConsumer
+
+from signalr_channels.connections.connection import Connection
+from signalr_channels.endpoints import HubEndpoint
+from signalr_channels.exceptions import RemoteProtocolError
+from signalr_channels.gate import Admission, Refusal, admit, describe_request
+from signalr_channels.hubs.context import HubCallerContext
+from signalr_channels.hubs.dispatcher import HubDispatcher
+from signalr_channels.hubs.lifetime import ConnectionInfo, LifetimeEventKind
+from signalr_channels.hubs.session import HubSession
+from signalr_channels.lifetime_log import LifetimeLog
+from signalr_channels.protocols.base import EncodedMessage, TransferFormat
+from signalr_channels.protocols.core.engine import CoreEngine
+from signalr_channels.protocols.core.negotiation import Transport
+from signalr_channels.protocols.endings import CloseReason
+from signalr_channels.query import query_items
+from signalr_channels.responses import deny_websocket
+from signalr_channels.runtime import Runtime, get_runtime
+from signalr_channels.tokens import make_connection_id
+from signalr_channels.transport_requests import find_token
+
+__all__ = ["WebSocketConsumer", "WebSocketTransport"]
+
+Receive = Callable[[], Awaitable[Any]]
+Send = Callable[[Any], Awaitable[None]]
+
+ABORTED_TEXT = "An exception caused the WebSocket to enter the Aborted state. Please see the InnerException, if present, for more details."
+
+
+class WebSocketTransport:
+    """Writes to a web socket through ASGI. The event of a message is made once and shared by all its receivers."""
+
+    name = "webSockets"
+    __slots__ = ("_send",)
+
+    def __init__(self, send: Send) -> None:
+        self._send = send
+
+    def write(self, message: EncodedMessage[Any]) -> Awaitable[None]:
+        """Send one message as one frame."""
+        event = message.frame
+        if event is None:
+            event = message.frame = websocket_event(message)
+        return self._send(event)
+
+    def close(self, *, code: int) -> Awaitable[None]:
+        """Send a Close frame."""
+        return self._send({"type": "websocket.close", "code": code})
+
+    def abort(self) -> None:
+        """
+        Cut the TCP connection, where the server lets us reach it.
+
+        ASGI has no event for it, and closing a transport waits for what the client does not read. uvicorn's ``send`` is a method of
+        the protocol object, which has the transport. Where there is none, the connection ends when the client or the server gives up.
+        """
+        transport = getattr(getattr(self._send, "__self__", None), "transport", None)
+        if isinstance(transport, asyncio.WriteTransport) or hasattr(transport, "abort"):
+            transport.abort()
+
+
+def websocket_event(message: EncodedMessage[Any]) -> Mapping[str, Any]:
+    """The ASGI event of a message: text or binary as its hub protocol asks."""
+    if message.transfer_format is TransferFormat.TEXT:
+        return {"type": "websocket.send", "text": message.data.decode()}
+    return {"type": "websocket.send", "bytes": message.data}
+
+
+class WebSocketConsumer(AsyncConsumer):  # type: ignore[misc]
+    """
+    Serves one web socket of a hub.
+
+    It reads its own ``receive`` loop instead of Channels' dispatch, which costs a thread hop per message.
+    """
+
+    def __init__(self, endpoint: HubEndpoint) -> None:
+        self._endpoint = endpoint
+
+    async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
+        """Serve it to its end."""
+        runtime = get_runtime()
+        await receive()  # websocket.connect
+        info = describe_request(scope, self._endpoint, transport="webSockets")
+        try:
+            admission = await admit(scope, self._endpoint)
+            connection_id = self._identify(runtime, scope, admission)
+        except Refusal as refusal:
+            await deny_websocket(scope, send, refusal)
+            if refusal.reason is not None:
+                runtime.record(LifetimeEventKind.REJECTED, info, reason=refusal.reason, detail=refusal.detail)
+            return
+        info = replace(
+            info, connection_id=connection_id, user_identifier=admission.user_identifier, user_pk=getattr(admission.user, "pk", None)
+        )
+        dispatcher = runtime.dispatcher_for(self._endpoint)
+        await send({"type": "websocket.accept"})
+        await self._serve(runtime, dispatcher, scope, receive, send, admission, info)
+
+    def _identify(self, runtime: Runtime, scope: Mapping[str, Any], admission: Admission) -> str:
+        """
+        The connection id of the request's token, or a new one if it has none (negotiation skipped).
+
+        Raises:
+            Refusal: 404 for an unknown token, 409 for one in use, 503 where there is no room.
+        """
+        endpoint = self._endpoint
+        token_text = query_items(scope["query_string"]).get("id", [""])
+        if token_text == [""]:
+            connection_id = make_connection_id()
+        else:
+            token = find_token(runtime, endpoint, token_text, admission)
+            connection_id = token.connection_id
+        if Transport.WEB_SOCKETS not in endpoint.transports:
+            raise Refusal(404, "WebSockets transport not supported by this end point type")
+        if runtime.store.get(connection_id) is not None:
+            raise Refusal(409)
+        limit = endpoint.options.MAXIMUM_CONNECTIONS
+        if runtime.is_stopping or (limit is not None and len(runtime.store) >= limit):
+            raise Refusal(
+                503,
+                "The server takes no more connections.",
+                reason=CloseReason.SERVER_SHUTDOWN if runtime.is_stopping else CloseReason.CONNECTION_LIMIT,
+                detail="" if runtime.is_stopping else f"There are {limit} connections already (MAXIMUM_CONNECTIONS).",
+                headers=[(b"retry-after", b"5")],
+            )
+        return connection_id
+
+    async def _serve(
+        self,
+        runtime: Runtime,
+        dispatcher: HubDispatcher,
+        scope: Any,
+        receive: Receive,
+        send: Send,
+        admission: Admission,
+        info: ConnectionInfo,
+    ) -> None:
+        options = self._endpoint.options
+        clock = runtime.clock
+        connection = Connection(
+            connection_id=info.connection_id,
+            engine=CoreEngine(
+                hub_protocols=dispatcher.protocols,
+                maximum_message_size=options.MAXIMUM_RECEIVE_MESSAGE_SIZE,
+                keep_alive_interval=options.KEEP_ALIVE_INTERVAL,
+                client_timeout_interval=options.CLIENT_TIMEOUT_INTERVAL,
+                handshake_timeout=options.HANDSHAKE_TIMEOUT,
+                detailed_errors=options.ENABLE_DETAILED_ERRORS,
+                now=clock(),
+            ),
+            transport=WebSocketTransport(send),
+            clock=clock,
+            user_identifier=admission.user_identifier,
+            maximum_buffered_bytes=options.MAXIMUM_BUFFERED_BYTES,
+            send_timeout=options.TRANSPORT_SEND_TIMEOUT,
+        )
+        log = LifetimeLog(runtime, info, connection)
+        session = HubSession(dispatcher, connection, HubCallerContext(connection, admission.user, scope), on_connecting=log.connected)
+        runtime.add(session)
+        try:
+            await self._read(session, receive)
+        finally:
+            # In a task of ours: the server may cancel this one, and hub code has to run all the same.
+            await asyncio.shield(runtime.spawn(self._finish(runtime, session, log)))
+
+    async def _read(self, session: HubSession, receive: Receive) -> None:
+        connection = session.connection
+        while True:
+            event = await receive()
+            if event["type"] == "websocket.receive":
+                data = event.get("text")
+                session.receive(data if data is not None else event["bytes"])
+                if session.is_congested:
+                    await session.wait_ready()
+            elif event["type"] == "websocket.disconnect":
+                reason, exception = explain_disconnect(event)
+                connection.receive_eof(reason, exception)
+                return
+
+    async def _finish(self, runtime: Runtime, session: HubSession, log: LifetimeLog) -> None:
+        try:
+            if session.connection.disconnect is None:
+                session.connection.receive_eof(CloseReason.SERVER_SHUTDOWN if runtime.is_stopping else CloseReason.CLIENT_GONE)
+            await session.finish()
+        finally:
+            runtime.remove(session)
+            log.ended()
+
+
+def explain_disconnect(event: Mapping[str, Any]) -> tuple[CloseReason, Exception | None]:
+    """
+    Why a web socket ended, from the server's event.
+
+    Servers give 1005 or 1006 for a connection that was lost. uvicorn gives 1005 as well for a Close frame without a code, and then
+    has a ``reason`` in the event.
+    """
+    code = event.get("code", 1005)
+    if code in (1002, 1003, 1007):
+        return CloseReason.PROTOCOL_ERROR, RemoteProtocolError(ABORTED_TEXT, kind="WebSocketException")
+    if code == 1009:
+        return CloseReason.MESSAGE_TOO_BIG, RemoteProtocolError(ABORTED_TEXT, kind="WebSocketException")
+    if code == 1012:
+        return CloseReason.SERVER_SHUTDOWN, None
+    if code == 1006 or (code == 1005 and "reason" not in event):
+        return CloseReason.CLIENT_GONE, None
+    return CloseReason.CLIENT_CLOSED, None

@@ -1,0 +1,133 @@
+"""Hubs mapped to paths, and what a negotiate request to one of them is answered."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from django.utils.module_loading import import_string
+
+from signalr_channels.conf import HUB_SETTINGS, SignalRSettings, get_settings, hub_settings, setting_problems
+from signalr_channels.exceptions import HubDefinitionError, RemoteProtocolError
+from signalr_channels.hubs.filters import HubFilter
+from signalr_channels.hubs.hub import Hub, hub_name
+from signalr_channels.hubs.permissions import HubPermission
+from signalr_channels.protocols.base import HubProtocol
+from signalr_channels.protocols.core.json_protocol import JsonHubProtocol
+from signalr_channels.protocols.core.negotiation import (
+    NegotiateResponse,
+    Transport,
+    encode_negotiate_error,
+    parse_negotiate_request,
+)
+from signalr_channels.tokens import make_connection_id, new_token
+
+__all__ = ["HubEndpoint", "Negotiated", "hub_protocols"]
+
+PROTOCOLS: dict[str, HubProtocol] = {"json": JsonHubProtocol()}
+TRANSPORT_NAMES = {"webSockets": Transport.WEB_SOCKETS}
+
+
+def hub_protocols(options: SignalRSettings) -> tuple[HubProtocol, ...]:
+    """
+    The encodings a hub offers.
+
+    Raises:
+        HubDefinitionError: A name is unknown, or there is none.
+    """
+    if unknown := [name for name in options.HUB_PROTOCOLS if name not in PROTOCOLS]:
+        raise HubDefinitionError(f"HUB_PROTOCOLS: unknown {unknown[0]!r}; there are {', '.join(PROTOCOLS)}.")
+    if not options.HUB_PROTOCOLS:
+        raise HubDefinitionError("HUB_PROTOCOLS: there are no supported protocols.")
+    return tuple(PROTOCOLS[name] for name in options.HUB_PROTOCOLS)
+
+
+def load_classes(entries: Sequence[Any], base: type, what: str) -> tuple[type, ...]:
+    """Classes given as such or by dotted name."""
+    classes = tuple(import_string(entry) if isinstance(entry, str) else entry for entry in entries)
+    for cls in classes:
+        if not (isinstance(cls, type) and issubclass(cls, base)):
+            raise HubDefinitionError(f"{what}: {cls!r} is no subclass of {base.__qualname__}.")
+    return classes
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Negotiated:
+    """The answer to a negotiate request."""
+
+    body: bytes
+    """JSON."""
+    connection_id: str
+    """The id that was handed out, or ``""`` for an error."""
+
+
+class HubEndpoint:
+    """
+    A hub at a path.
+
+    Attributes:
+        path: Without slashes at its ends.
+        hub: The hub class.
+        hub_name: Its dotted name.
+    """
+
+    def __init__(self, path: str, hub: type[Hub], overrides: Mapping[str, Any]) -> None:
+        """
+        Args:
+            path: Where clients connect, such as ``hubs/chat``.
+            hub: The hub class.
+            overrides: Settings of this path that differ from the hub's.
+        """
+        self.path = path.strip("/")
+        self.hub = hub
+        self.hub_name = hub_name(hub)
+        self._overrides = dict(overrides)
+        self._merged: tuple[SignalRSettings, SignalRSettings] | None = None
+        if problems := setting_problems(self._overrides, known=HUB_SETTINGS):
+            raise HubDefinitionError(f"map_hub({path!r}): " + "; ".join(text for _, text in problems))
+
+    @property
+    def options(self) -> SignalRSettings:
+        """The settings in force here."""
+        options = hub_settings(self.hub)
+        if not self._overrides:
+            return options
+        if self._merged is None or self._merged[0] is not options:
+            self._merged = (options, dataclasses.replace(options, **self._overrides))
+        return self._merged[1]
+
+    @property
+    def permission_classes(self) -> tuple[type[HubPermission], ...]:
+        """Who may connect."""
+        entries = self.hub.permission_classes
+        if entries is None:
+            return load_classes(get_settings().DEFAULT_PERMISSION_CLASSES, HubPermission, "DEFAULT_PERMISSION_CLASSES")
+        return load_classes(entries, HubPermission, f"{self.hub.__qualname__}.permission_classes")
+
+    @property
+    def transports(self) -> tuple[Transport, ...]:
+        """The transports that may be used, in the reference's order."""
+        names = self.options.TRANSPORTS
+        return tuple(transport for name, transport in TRANSPORT_NAMES.items() if name in names)
+
+    def negotiate(self, query: Mapping[str, Sequence[str]], user_identifier: str | None) -> Negotiated:
+        """Answer a negotiate request. Nothing is kept: the token says it all."""
+        try:
+            request = parse_negotiate_request(query)
+        except RemoteProtocolError as error:
+            return Negotiated(body=encode_negotiate_error(error.text), connection_id="")
+        connection_id = make_connection_id()
+        token = new_token(connection_id=connection_id, hub=self.hub_name, user_identifier=user_identifier).sign()
+        response = NegotiateResponse(
+            negotiate_version=request.version,
+            # Under version 0 the one id is public and secret at once, so it has to be the token.
+            connection_id=connection_id if request.version else token,
+            connection_token=token if request.version else None,
+            transports=self.transports,
+        )
+        return Negotiated(body=response.encode(), connection_id=connection_id)
+
+    def filters(self) -> tuple[HubFilter, ...]:
+        """Instances of the hub's filters, outermost first."""
+        return tuple(cls() for cls in load_classes(self.options.HUB_FILTERS, HubFilter, "HUB_FILTERS"))

@@ -1,0 +1,1 @@
+"""What application authors meet: hubs, their methods, clients and groups."""

@@ -1,0 +1,316 @@
+"""
+The life of connections: the events that are recorded of it, and the manager that knows and reaches them.
+
+The loop of a broadcast only enqueues: no await, no encoding per receiver, no thread, no database.
+"""
+
+from __future__ import annotations
+
+import abc
+import datetime
+import enum
+import uuid
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+
+from signalr_channels.connections.connection import Connection
+from signalr_channels.exceptions import HubException
+from signalr_channels.protocols.base import EncodedMessage, HubProtocol
+from signalr_channels.protocols.endings import CloseReason
+from signalr_channels.protocols.messages import Invocation
+
+__all__ = [
+    "EVERYONE",
+    "Audience",
+    "AudienceKind",
+    "ConnectionIndex",
+    "ConnectionInfo",
+    "HubLifetimeManager",
+    "InMemoryHubLifetimeManager",
+    "LifetimeEvent",
+    "LifetimeEventKind",
+    "LifetimeObserver",
+    "SharedInvocation",
+]
+
+
+class LifetimeEventKind(str, enum.Enum):
+    """What happened to a connection."""
+
+    NEGOTIATED = "negotiated"
+    """A connection id was handed out; no transport yet."""
+    CONNECTED = "connected"
+    """Hands were shaken and ``on_connected`` is about to run."""
+    RECONNECTED = "reconnected"
+    """A lost transport was replaced."""
+    DISCONNECTED = "disconnected"
+    """The connection ended; ``reason`` says why."""
+    REJECTED = "rejected"
+    """It never opened; ``reason`` says why."""
+
+    def __str__(self) -> str:
+        return self.value
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConnectionInfo:
+    """What is known of a connection from the request that opened it. Holds no token; every text is bounded."""
+
+    connection_id: str
+    """The public id, or ``""`` for a request that was refused before it had one."""
+    hub: str
+    """The hub's dotted name, such as ``chat.hubs.ChatHub``."""
+    path: str
+    """The path the hub is mapped at."""
+    transport: str = ""
+    """``webSockets``, ``serverSentEvents``, ``longPolling``, ``foreverFrame``, or ``""`` while unknown."""
+    hub_protocol: str = ""
+    """``json``, ``messagepack``, ``classic``, or ``""`` before the handshake."""
+    user_pk: Any = None
+    """Primary key of the Django user, or ``None``."""
+    user_identifier: str | None = None
+    """What ``clients.user(…)`` addresses, or ``None`` for nobody."""
+    remote_address: str = ""
+    """Host and port of the peer."""
+    user_agent: str = ""
+    """The client's own name, at most 256 characters."""
+    origin: str = ""
+    """The page's origin as sent, at most 256 characters."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LifetimeEvent:
+    """One line in the life of a connection."""
+
+    kind: LifetimeEventKind
+    connection: ConnectionInfo
+    process: str
+    """Name of the server process: ``host:pid:random``."""
+    reason: CloseReason | None = None
+    """For ``disconnected`` and ``rejected``."""
+    detail: str = ""
+    """One sentence for the operator, at most 500 characters, naming the setting to change where there is one."""
+    stop_called: bool | None = None
+    """For ``disconnected``: whether the client ended it on purpose."""
+    allows_reconnect: bool | None = None
+    """For ``disconnected``: whether the client was told that it may come back."""
+    time: datetime.datetime = field(default_factory=lambda: datetime.datetime.now(datetime.timezone.utc))
+    event_id: str = field(default_factory=lambda: uuid.uuid4().hex)
+    """Unique, so that writing an event twice leaves one row."""
+
+
+LifetimeObserver = Callable[[LifetimeEvent], None]
+"""Is told of every event, on the event loop: it must not block and must not raise."""
+
+
+class AudienceKind(str, enum.Enum):
+    """Whom a message is for."""
+
+    ALL = "all"
+    CONNECTIONS = "connections"
+    GROUPS = "groups"
+    USERS = "users"
+
+
+class Audience(msgspec.Struct, frozen=True, gc=False):
+    """A set of connections of one hub, by name."""
+
+    kind: AudienceKind
+    names: tuple[str, ...] = ()
+    """Connection ids, group names or user identifiers."""
+    excluded: tuple[str, ...] = ()
+    """Connection ids that get nothing."""
+
+
+EVERYONE = Audience(AudienceKind.ALL)
+
+
+class SharedInvocation:
+    """A client invocation that is encoded at most once per hub protocol, whatever the number of receivers."""
+
+    __slots__ = ("_encoded", "message")
+
+    def __init__(self, message: Invocation) -> None:
+        self.message = message
+        self._encoded: dict[str, EncodedMessage[Any]] = {}
+
+    def encoded(self, protocol: HubProtocol) -> EncodedMessage[Any]:
+        """
+        The message in a protocol's encoding.
+
+        Raises:
+            LocalProtocolError: An argument cannot be encoded.
+        """
+        encoded = self._encoded.get(protocol.name)
+        if encoded is None:
+            encoded = self._encoded[protocol.name] = EncodedMessage(protocol.encode(self.message), protocol.transfer_format)
+        return encoded
+
+
+Encoder = Callable[[HubProtocol], "EncodedMessage[Any] | None"]
+
+
+class ConnectionIndex:
+    """The connections of one hub in this process, by id, group and user."""
+
+    def __init__(self, maximum_groups: int = 1000) -> None:
+        self._maximum_groups = maximum_groups
+        self.connections: dict[str, Connection] = {}
+        self.groups: dict[str, dict[str, Connection]] = {}
+        self.users: dict[str, dict[str, Connection]] = {}
+
+    def add(self, connection: Connection) -> bool:
+        """Take a connection in. True if it is the first of its user here."""
+        self.connections[connection.connection_id] = connection
+        user = connection.user_identifier
+        if user is None:
+            return False
+        members = self.users.setdefault(user, {})
+        members[connection.connection_id] = connection
+        return len(members) == 1
+
+    def remove(self, connection: Connection) -> tuple[list[str], bool]:
+        """Let a connection go: the groups nobody here is in any more, and whether it was the last of its user."""
+        connection_id = connection.connection_id
+        if self.connections.pop(connection_id, None) is None:
+            return [], False
+        emptied = [group for group in connection.groups or () if self._leave(group, connection_id)]
+        connection.groups = None
+        user = connection.user_identifier
+        if user is None or (members := self.users.get(user)) is None:
+            return emptied, False
+        members.pop(connection_id, None)
+        if not members:
+            del self.users[user]
+        return emptied, not members
+
+    def join(self, connection: Connection, group: str) -> bool:
+        """
+        Put a connection into a group. True if it is the group's first here.
+
+        Raises:
+            HubException: The connection is in as many groups as it may be.
+        """
+        if connection.groups is None:
+            connection.groups = set()
+        elif len(connection.groups) >= self._maximum_groups and group not in connection.groups:
+            raise HubException(f"A connection may be in {self._maximum_groups} groups (MAXIMUM_GROUPS_PER_CONNECTION).")
+        connection.groups.add(group)
+        members = self.groups.setdefault(group, {})
+        members[connection.connection_id] = connection
+        return len(members) == 1
+
+    def leave(self, connection: Connection, group: str) -> bool:
+        """Take a connection out of a group. True if nobody here is in it any more."""
+        if connection.groups is None or group not in connection.groups:
+            return False
+        connection.groups.discard(group)
+        return self._leave(group, connection.connection_id)
+
+    def _leave(self, group: str, connection_id: str) -> bool:
+        members = self.groups.get(group)
+        if members is None:
+            return False
+        members.pop(connection_id, None)
+        if not members:
+            del self.groups[group]
+        return not members
+
+    def deliver(self, audience: Audience, encode: Encoder) -> None:
+        """
+        Hand a message to the connections of an audience. Nothing here waits.
+
+        A connection in several of the listed groups gets one copy per group, as in ASP.NET Core SignalR.
+        """
+        if audience.kind is AudienceKind.ALL:
+            self._deliver(self.connections, audience.excluded, encode)
+            return
+        if audience.kind is AudienceKind.CONNECTIONS:
+            listed = {name: self.connections[name] for name in audience.names if name in self.connections}
+            self._deliver(listed, audience.excluded, encode)
+            return
+        members_of = self.groups if audience.kind is AudienceKind.GROUPS else self.users
+        for name in audience.names:
+            if (members := members_of.get(name)) is not None:
+                self._deliver(members, audience.excluded, encode)
+
+    def _deliver(self, members: dict[str, Connection], excluded: tuple[str, ...], encode: Encoder) -> None:
+        encoded: EncodedMessage[Any] | None = None
+        encoded_for: HubProtocol | None = None
+        for connection in tuple(members.values()):
+            if excluded and connection.connection_id in excluded:
+                continue
+            protocol = connection.hub_protocol
+            if protocol is not encoded_for:
+                assert protocol is not None
+                encoded_for, encoded = protocol, encode(protocol)
+            if encoded is not None:
+                connection.enqueue(encoded)
+
+
+class HubLifetimeManager(abc.ABC):
+    """
+    Knows the connections of one hub and reaches them, in this process and in others.
+
+    Hubs see connections only through it.
+    """
+
+    index: ConnectionIndex
+
+    @abc.abstractmethod
+    def connect(self, connection: Connection) -> Awaitable[None] | None:
+        """Take a connection in. Local delivery works at once; await what is returned for delivery from other processes."""
+
+    @abc.abstractmethod
+    async def disconnect(self, connection: Connection) -> None:
+        """Let a connection and its group memberships go."""
+
+    @abc.abstractmethod
+    async def send(self, audience: Audience, message: Invocation) -> None:
+        """
+        Send a client invocation to an audience. An empty audience is no error.
+
+        Raises:
+            LocalProtocolError: An argument cannot be encoded.
+            BackplaneUnavailable: Other processes could not be reached; local connections got the message.
+        """
+
+    @abc.abstractmethod
+    async def add_to_group(self, connection_id: str, group: str) -> None:
+        """Put a connection, of whatever process, into a group. Doing it twice, or with an unknown connection, changes nothing."""
+
+    @abc.abstractmethod
+    async def remove_from_group(self, connection_id: str, group: str) -> None:
+        """Take a connection, of whatever process, out of a group. Doing it twice, or with an unknown connection, changes nothing."""
+
+
+class InMemoryHubLifetimeManager(HubLifetimeManager):
+    """For one process."""
+
+    def __init__(self, maximum_groups: int = 1000) -> None:
+        self.index = ConnectionIndex(maximum_groups)
+
+    def connect(self, connection: Connection) -> None:
+        """Take a connection in."""
+        self.index.add(connection)
+
+    async def disconnect(self, connection: Connection) -> None:
+        """Let a connection and its group memberships go."""
+        self.index.remove(connection)
+
+    async def send(self, audience: Audience, message: Invocation) -> None:
+        """Send a client invocation to an audience."""
+        self.index.deliver(audience, SharedInvocation(message).encoded)
+
+    async def add_to_group(self, connection_id: str, group: str) -> None:
+        """Put a connection into a group."""
+        if (connection := self.index.connections.get(connection_id)) is not None:
+            self.index.join(connection, group)
+
+    async def remove_from_group(self, connection_id: str, group: str) -> None:
+        """Take a connection out of a group."""
+        if (connection := self.index.connections.get(connection_id)) is not None:
+            self.index.leave(connection, group)

@@ -1,0 +1,42 @@
+"""How a hub's clients are reached from where the code runs."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any, TypeVar
+
+from signalr_channels.hubs.lifetime import Audience, HubLifetimeManager
+from signalr_channels.hubs.sync import run_from_sync
+from signalr_channels.protocols.messages import Invocation
+
+__all__ = ["Reach"]
+
+T = TypeVar("T")
+
+
+class Reach:
+    """One hub's lifetime manager, and the event loop it lives in."""
+
+    __slots__ = ("_loop", "_manager", "hub_name")
+
+    def __init__(self, hub_name: str, manager: HubLifetimeManager, loop: asyncio.AbstractEventLoop | None) -> None:
+        self.hub_name = hub_name
+        self._manager = manager
+        self._loop = loop
+
+    async def send(self, audience: Audience, message: Invocation) -> None:
+        """See :meth:`HubLifetimeManager.send`."""
+        await self._manager.send(audience, message)
+
+    async def add_to_group(self, connection_id: str, group: str) -> None:
+        """See :meth:`HubLifetimeManager.add_to_group`."""
+        await self._manager.add_to_group(connection_id, group)
+
+    async def remove_from_group(self, connection_id: str, group: str) -> None:
+        """See :meth:`HubLifetimeManager.remove_from_group`."""
+        await self._manager.remove_from_group(connection_id, group)
+
+    def run(self, name: str, make: Callable[[], Coroutine[Any, Any, T]]) -> T:
+        """Run one of the coroutines of this hub from sync code."""
+        return run_from_sync(name, self._loop, make)

@@ -1,0 +1,66 @@
+"""One connection's life, into the history and the log."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import replace
+
+from signalr_channels.connections.connection import Connection
+from signalr_channels.hubs.lifetime import ConnectionInfo, LifetimeEventKind
+from signalr_channels.protocols.endings import CloseReason, Disconnect
+from signalr_channels.runtime import Runtime
+
+__all__ = ["LifetimeLog"]
+
+logger = logging.getLogger("signalr_channels.connections")
+
+LONGEST_DETAIL = 500
+
+
+class LifetimeLog:
+    """Writes one connection's life into the history and the log."""
+
+    __slots__ = ("_connection", "_info", "_runtime", "_was_connected")
+
+    def __init__(self, runtime: Runtime, info: ConnectionInfo, connection: Connection) -> None:
+        self._runtime = runtime
+        self._info = info
+        self._connection = connection
+        self._was_connected = False
+
+    def connected(self) -> None:
+        """Hands were shaken."""
+        protocol = self._connection.hub_protocol
+        self._info = replace(self._info, hub_protocol=protocol.name if protocol is not None else "")
+        self._was_connected = True
+        logger.info("%s: connected to %s, %s", self._info.connection_id, self._info.hub, self._info.transport)
+        self._runtime.record(LifetimeEventKind.CONNECTED, self._info)
+
+    def ended(self) -> None:
+        """The connection is over."""
+        disconnect = self._connection.disconnect
+        assert disconnect is not None
+        kind = LifetimeEventKind.DISCONNECTED if self._was_connected else LifetimeEventKind.REJECTED
+        detail = ending_detail(disconnect)
+        logger.info("%s: %s, %s: %s", self._info.connection_id, kind.value, disconnect.reason.value, detail)
+        self._runtime.record(
+            kind,
+            self._info,
+            reason=disconnect.reason,
+            detail=detail,
+            stop_called=disconnect.stop_called,
+            allows_reconnect=disconnect.allows_reconnect,
+        )
+
+
+def ending_detail(disconnect: Disconnect) -> str:
+    """One line for the operator: the error, made printable, and the setting it was about."""
+    exception = disconnect.exception
+    text = "" if exception is None else str(exception)
+    if disconnect.reason is CloseReason.MESSAGE_TOO_BIG:
+        text = "A message was over the setting MAXIMUM_RECEIVE_MESSAGE_SIZE. " + text
+    elif disconnect.reason is CloseReason.HANDSHAKE_TIMEOUT:
+        text = "No handshake within the setting HANDSHAKE_TIMEOUT."
+    elif disconnect.reason is CloseReason.PING_TIMEOUT:
+        text = "The client was silent for the setting CLIENT_TIMEOUT_INTERVAL."
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text[:LONGEST_DETAIL])

@@ -1,0 +1,1 @@
+"""ASP.NET Core SignalR on the wire."""

@@ -1,0 +1,39 @@
+"""HTTP answers through ASGI."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from signalr_channels.gate import Refusal
+
+__all__ = ["NOT_FOUND_TEXT", "deny_websocket", "respond"]
+
+NOT_FOUND_TEXT = "No Connection with that ID"
+Send = Callable[[Any], Awaitable[None]]
+Headers = Sequence[tuple[bytes, bytes]]
+
+
+async def respond(send: Send, status: int, body: bytes = b"", *, content_type: bytes | None = b"text/plain", headers: Headers = ()) -> None:
+    """Answer with a whole body."""
+    all_headers = [(b"content-length", str(len(body)).encode())]
+    if content_type is not None:
+        all_headers.append((b"content-type", content_type))
+    await send({"type": "http.response.start", "status": status, "headers": [*all_headers, *headers]})
+    await send({"type": "http.response.body", "body": body})
+
+
+async def deny_websocket(scope: Mapping[str, Any], send: Send, refusal: Refusal) -> None:
+    """
+    Turn a web-socket request away with a status, where the server can do that.
+
+    Without the ``websocket.http.response`` extension ASGI knows only one way to refuse, which clients see as 403.
+    """
+    if "websocket.http.response" not in (scope.get("extensions") or {}):
+        await send({"type": "websocket.close"})
+        return
+    body = refusal.body.encode()
+    headers = [(b"content-length", str(len(body)).encode()), *refusal.headers]
+    await send({"type": "websocket.http.response.start", "status": refusal.status, "headers": headers})
+    await send({"type": "websocket.http.response.body", "body": body})

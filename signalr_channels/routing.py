@@ -1,0 +1,145 @@
+"""
+Where hubs live: ``map_hub`` puts a hub at a path, ``HubRouter`` is the ASGI application that serves them.
+
+::
+
+    # mysite/asgi.py
+    from django.core.asgi import get_asgi_application
+
+    django_app = get_asgi_application()
+
+    from chat.hubs import ChatHub
+    from signalr_channels.routing import HubRouter, map_hub
+
+    application = HubRouter([map_hub("hubs/chat", ChatHub)], django_app)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from django.urls import URLPattern, re_path
+
+from signalr_channels.consumers.requests import NegotiateConsumer, TransportRequestConsumer
+from signalr_channels.consumers.websocket import WebSocketConsumer
+from signalr_channels.endpoints import HubEndpoint
+from signalr_channels.exceptions import HubDefinitionError
+from signalr_channels.hubs.hub import Hub
+from signalr_channels.responses import respond
+from signalr_channels.runtime import get_runtime
+from signalr_channels.views import negotiate_view
+
+__all__ = ["HubRouter", "map_hub", "negotiate_urls"]
+
+_mapped: list[HubEndpoint] = []
+
+
+def map_hub(path: str, hub: type[Hub], **settings: Any) -> HubEndpoint:
+    """
+    Put a hub at a path.
+
+    Args:
+        path: Where clients connect, such as ``hubs/chat``. Letter case does not matter.
+        hub: The hub class.
+        settings: Settings of this path that differ from the hub's, by the names of ``SIGNALR``, such as ``TRANSPORTS=["webSockets"]``.
+
+    Raises:
+        HubDefinitionError: A setting is unknown.
+    """
+    if not (isinstance(hub, type) and issubclass(hub, Hub)):
+        raise TypeError(f"map_hub() takes a hub class, not {hub!r}")
+    endpoint = HubEndpoint(path, hub, settings)
+    _mapped.append(endpoint)
+    return endpoint
+
+
+def mapped_endpoints() -> tuple[HubEndpoint, ...]:
+    """Every hub that was mapped in this process; system checks look at them."""
+    return tuple(_mapped)
+
+
+class HubRouter:
+    """
+    An ASGI application that serves hubs, and hands everything else to another one.
+
+    Negotiate, web sockets and the other transports of a hub are answered here; session logins are read with Channels' auth stack.
+    It also answers ASGI lifespan events, which Django does not know.
+    """
+
+    def __init__(self, endpoints: Iterable[HubEndpoint], application: Any = None) -> None:
+        """
+        Args:
+            endpoints: What :func:`map_hub` gave.
+            application: For all other requests; usually Django's ``get_asgi_application()``, or another router.
+
+        Raises:
+            HubDefinitionError: Two hubs at one path.
+        """
+        self._application = application
+        self._http: dict[str, Any] = {}
+        self._websocket: dict[str, Any] = {}
+        for endpoint in endpoints:
+            path = endpoint.path.lower()
+            if path in self._websocket:
+                raise HubDefinitionError(f"Two hubs are mapped at {endpoint.path!r}.")
+            self._websocket[path] = WebSocketConsumer(endpoint)
+            self._http[path] = TransportRequestConsumer(endpoint)
+            self._http[f"{path}/negotiate"] = NegotiateConsumer(endpoint)
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """Serve one request, web socket or lifespan."""
+        kind = scope["type"]
+        if kind == "lifespan":
+            await self._lifespan(receive, send)
+            return
+        routes = self._websocket if kind == "websocket" else self._http if kind == "http" else {}
+        target = routes.get(_own_path(scope))
+        if target is not None:
+            # The consumers keep nothing of a request in themselves, so one of each serves all.
+            await target(scope, receive, send)
+        elif self._application is not None and not (kind == "websocket" and _is_django(self._application)):
+            await self._application(scope, receive, send)
+        elif kind == "websocket":
+            await receive()
+            await send({"type": "websocket.close"})
+        else:
+            await respond(send, 404)
+
+    async def _lifespan(self, receive: Any, send: Any) -> None:
+        while True:
+            event = await receive()
+            if event["type"] == "lifespan.startup":
+                get_runtime()
+                await send({"type": "lifespan.startup.complete"})
+            elif event["type"] == "lifespan.shutdown":
+                await get_runtime().stop()
+                await send({"type": "lifespan.shutdown.complete"})
+                return
+
+
+def _own_path(scope: Any) -> str:
+    path: str = scope["path"]
+    root = scope.get("root_path") or ""
+    if root and path.startswith(root):
+        path = path[len(root) :]
+    return path.strip("/").lower()
+
+
+def _is_django(application: Any) -> bool:
+    # Django answers a web socket with an exception; refusing it is friendlier.
+    from django.core.handlers.asgi import ASGIHandler
+
+    return isinstance(application, ASGIHandler)
+
+
+def negotiate_urls(endpoints: Iterable[HubEndpoint]) -> list[URLPattern]:
+    """
+    URL patterns of the negotiate views, for a WSGI process that shares the site with the ASGI one.
+
+    Add them to ``urlpatterns``; in the ASGI process :class:`HubRouter` answers first.
+    """
+    return [
+        re_path(rf"(?i)^{endpoint.path}/negotiate/?$", negotiate_view(endpoint), name=f"signalr-negotiate-{endpoint.path}")
+        for endpoint in endpoints
+    ]

@@ -1,0 +1,324 @@
+"""
+What a server process keeps for its hubs: connections, heartbeat, relay, dispatchers, and the end of it all.
+
+There is one :class:`Runtime` per event loop, made when the first hub request comes, since not every ASGI server sends lifespan events.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import functools
+import logging
+import os
+import secrets
+import signal
+import socket
+import threading
+from collections.abc import Callable, Coroutine
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
+
+from asgiref.sync import sync_to_async
+from channels.layers import InMemoryChannelLayer, get_channel_layer
+from django.db import close_old_connections
+from django.utils import timezone
+
+from signalr_channels.backplane.manager import ChannelLayerHubLifetimeManager
+from signalr_channels.backplane.relay import Relay
+from signalr_channels.conf import get_settings, hub_settings
+from signalr_channels.connections.heartbeat import Heartbeat
+from signalr_channels.connections.store import ConnectionStore
+from signalr_channels.endpoints import HubEndpoint, hub_protocols
+from signalr_channels.hubs.dispatcher import HubDispatcher
+from signalr_channels.hubs.hub import Hub, hub_name
+from signalr_channels.hubs.lifetime import (
+    ConnectionInfo,
+    HubLifetimeManager,
+    InMemoryHubLifetimeManager,
+    LifetimeEvent,
+    LifetimeEventKind,
+)
+from signalr_channels.hubs.reach import Reach
+from signalr_channels.hubs.session import HubSession
+from signalr_channels.protocols.endings import CloseReason
+from signalr_channels.recorder import get_recorder
+
+__all__ = ["Runtime", "get_runtime", "process_name", "reach_for"]
+
+logger = logging.getLogger("signalr_channels.runtime")
+T = TypeVar("T")
+
+GOODBYE_TIME = 1.0
+TOUCH_INTERVAL = 30.0
+
+
+@functools.cache
+def _process_name(pid: int) -> str:
+    return f"{socket.gethostname()}:{pid}:{secrets.token_hex(3)}"
+
+
+def process_name() -> str:
+    """Name of this server process: host, process id, and a random part, since ids come again."""
+    return _process_name(os.getpid())
+
+
+class Runtime:
+    """
+    One event loop's share of the product.
+
+    Attributes:
+        loop: The loop.
+        clock: Seconds, monotonic.
+        store: Its connections.
+        process: Name of the process.
+        is_stopping: Whether new connections are refused.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        options = get_settings()
+        self.loop = loop
+        self.clock = loop.time
+        self.process = process_name()
+        self.is_stopping = False
+        # A token is good for DISCONNECT_TIMEOUT; its id must be known as long, and a little more for clocks that differ.
+        self.store = ConnectionStore(self.clock, options.DISCONNECT_TIMEOUT + 5)
+        self.relay = make_relay(options.CHANNEL_LAYER, self.process)
+        self._heartbeat = Heartbeat(self.clock)
+        self._managers: dict[str, HubLifetimeManager] = {}
+        self._dispatchers: dict[HubEndpoint, HubDispatcher] = {}
+        self._sessions: dict[str, HubSession] = {}
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._pool: ThreadPoolExecutor | None = None
+        self._touched_at = self.clock()
+        self._async_calls = 0
+
+    # Start and end
+
+    def start(self) -> None:
+        """Begin to tick. Called once, in the loop."""
+        self._heartbeat.add(self._tick_connections)
+        self._heartbeat.add(self.store.expire)
+        self._heartbeat.add(self._touch)
+        self._heartbeat.add(self._close_old_database_connections)
+        if self.relay is not None:
+            self._heartbeat.add(self.relay.tick)
+        self._heartbeat.start()
+        if get_settings().HISTORY:
+            get_recorder().start(self.process)
+        _say_goodbye_on_signals(self)
+
+    def say_goodbye(self) -> None:
+        """Ask every client to come back elsewhere, and take no new ones."""
+        self.is_stopping = True
+        for connection in self.store:
+            connection.close(CloseReason.SERVER_SHUTDOWN, allow_reconnect=True, code=1001)
+
+    async def stop(self) -> None:
+        """Say goodbye, let hubs finish, and leave nothing behind."""
+        self.say_goodbye()
+        if self._tasks:
+            await asyncio.wait(tuple(self._tasks), timeout=GOODBYE_TIME)
+        for session in tuple(self._sessions.values()):
+            await session.cancel_calls()
+        for task in tuple(self._tasks):
+            task.cancel()
+        if self._tasks:
+            await asyncio.wait(tuple(self._tasks))
+        await self._heartbeat.stop()
+        if self.relay is not None:
+            await self.relay.stop()
+        if self._pool is not None:
+            self._pool.shutdown(wait=False)
+        if get_settings().HISTORY:
+            await asyncio.to_thread(get_recorder().stop)
+        _runtimes.pop(self.loop, None)
+
+    # Hubs
+
+    def manager_for(self, hub: type[Hub]) -> HubLifetimeManager:
+        """The lifetime manager of a hub class."""
+        name = hub_name(hub)
+        manager = self._managers.get(name)
+        if manager is None:
+            manager = self._managers[name] = make_manager(hub, self.relay)
+        return manager
+
+    def dispatcher_for(self, endpoint: HubEndpoint) -> HubDispatcher:
+        """The dispatcher of a hub at a path."""
+        dispatcher = self._dispatchers.get(endpoint)
+        if dispatcher is None or dispatcher.options is not endpoint.options:
+            manager = self.manager_for(endpoint.hub)
+            dispatcher = self._dispatchers[endpoint] = HubDispatcher(
+                endpoint.hub,
+                protocols=hub_protocols(endpoint.options),
+                options=endpoint.options,
+                manager=manager,
+                reach=Reach(endpoint.hub_name, manager, self.loop),
+                run_sync=self.run_sync,
+                filters=endpoint.filters(),
+            )
+        return dispatcher
+
+    def add(self, session: HubSession) -> None:
+        """Keep a connection's session while it lives."""
+        self.store.add(session.connection)
+        self._sessions[session.connection.connection_id] = session
+
+    def remove(self, session: HubSession) -> None:
+        """Let a connection's session go."""
+        self.store.remove(session.connection)
+        self._sessions.pop(session.connection.connection_id, None)
+
+    def record(self, kind: LifetimeEventKind, info: ConnectionInfo, **more: Any) -> None:
+        """Write a lifetime event into the history, sideways."""
+        if get_settings().HISTORY:
+            get_recorder().record(LifetimeEvent(kind=kind, connection=info, process=self.process, **more))
+
+    # Work
+
+    def spawn(self, coroutine: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+        """Run a coroutine in a task of ours, which is awaited at the end."""
+        task = self.loop.create_task(coroutine)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    async def run_sync(self, function: Callable[..., T], /, *args: Any) -> T:
+        """Run a plain ``def`` in a thread, with database connections closed as around a Django request."""
+        threads = get_settings().SYNC_THREADS
+        if not threads:
+            return await sync_to_async(_with_fresh_database_connections, thread_sensitive=True)(function, *args)
+        if self._pool is None:
+            self._pool = ThreadPoolExecutor(threads, thread_name_prefix="signalr-hub")
+        context = contextvars.copy_context()
+        return await self.loop.run_in_executor(self._pool, context.run, _with_fresh_database_connections, function, *args)
+
+    # Heartbeat
+
+    def _tick_connections(self, now: float) -> None:
+        for connection in self.store:
+            connection.tick(now)
+
+    def _touch(self, now: float) -> None:
+        """Let the history know who was heard of."""
+        if now - self._touched_at < TOUCH_INTERVAL or not get_settings().HISTORY:
+            return
+        since, self._touched_at = self._touched_at, now
+        heard = [connection.connection_id for connection in self.store if connection.engine.last_received >= since]
+        if heard:
+            get_recorder().touch(dict.fromkeys(heard, timezone.now()))
+
+    def _close_old_database_connections(self, now: float) -> None:
+        """
+        Do for async hub code what Django does between requests.
+
+        Async ORM calls share asgiref's one thread; its connections are checked once a tick, if hub code ran that may have used them.
+        """
+        calls = sum(dispatcher.calls_in_tasks for dispatcher in self._dispatchers.values())
+        if calls != self._async_calls:
+            self._async_calls = calls
+            self.spawn(sync_to_async(close_old_connections, thread_sensitive=True)())
+
+
+def _with_fresh_database_connections(function: Callable[..., T], *args: Any) -> T:
+    close_old_connections()
+    try:
+        return function(*args)
+    finally:
+        close_old_connections()
+
+
+# One runtime per loop
+
+_runtimes: dict[asyncio.AbstractEventLoop, Runtime] = {}
+
+
+def get_runtime() -> Runtime:
+    """The runtime of the running loop; made and started when it is first asked for."""
+    loop = asyncio.get_running_loop()
+    runtime = _runtimes.get(loop)
+    if runtime is None:
+        for old in tuple(_runtimes):
+            if old.is_closed():
+                del _runtimes[old]
+        runtime = _runtimes[loop] = Runtime(loop)
+        runtime.start()
+    return runtime
+
+
+def _running_elsewhere() -> Runtime | None:
+    """A runtime of this process whose loop runs, in whatever thread."""
+    return next((runtime for loop, runtime in tuple(_runtimes.items()) if loop.is_running()), None)
+
+
+def make_relay(alias: str, process: str) -> Relay | None:
+    """This process on the channel layer, or ``None`` where there is no layer that reaches other processes."""
+    layer = get_channel_layer(alias)
+    if layer is None or isinstance(layer, InMemoryChannelLayer):
+        return None
+    options = get_settings()
+    return Relay(layer, process=process, ack_timeout=options.BACKPLANE_ACK_TIMEOUT, renewal_interval=options.GROUP_RENEWAL_INTERVAL)
+
+
+def make_manager(hub: type[Hub], relay: Relay | None) -> HubLifetimeManager:
+    """The lifetime manager of a hub on this relay."""
+    options = hub_settings(hub)
+    if relay is None:
+        return InMemoryHubLifetimeManager(options.MAXIMUM_GROUPS_PER_CONNECTION)
+    return ChannelLayerHubLifetimeManager(
+        hub_name(hub),
+        relay,
+        protocols=hub_protocols(options),
+        prefix=options.KEY_PREFIX,
+        maximum_groups=options.MAXIMUM_GROUPS_PER_CONNECTION,
+    )
+
+
+def reach_for(hub: type[Hub]) -> Reach:
+    """
+    How a hub's clients are reached from here.
+
+    In a server process through its runtime, elsewhere by publishing on the channel layer.
+    """
+    try:
+        runtime = _runtimes.get(asyncio.get_running_loop())
+    except RuntimeError:
+        runtime = None
+    runtime = runtime or _running_elsewhere()
+    if runtime is not None:
+        return Reach(hub_name(hub), runtime.manager_for(hub), runtime.loop)
+    relay = make_relay(get_settings().CHANNEL_LAYER, process_name())
+    if relay is None:
+        logger.warning(
+            "%s: nobody is reached from this process, since CHANNEL_LAYERS[%r] does not connect it to others; configure a Redis layer.",
+            hub_name(hub),
+            get_settings().CHANNEL_LAYER,
+        )
+    return Reach(hub_name(hub), make_manager(hub, relay), None)
+
+
+def _say_goodbye_on_signals(runtime: Runtime) -> None:
+    """
+    On SIGTERM and SIGINT, say goodbye first, then do what the server does.
+
+    Servers tell the application of a shutdown only when its connections are gone, too late for a Close message.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        return
+    for number in (signal.SIGTERM, signal.SIGINT):
+        previous = signal.getsignal(number)
+        if callable(previous):
+            signal.signal(number, functools.partial(_goodbye_then, runtime, previous))
+
+
+def _goodbye_then(runtime: Runtime, previous: Callable[..., Any], number: int, frame: Any) -> None:
+    if runtime.loop.is_closed() or runtime.is_stopping:
+        previous(number, frame)
+        return
+
+    def leave() -> None:
+        runtime.say_goodbye()
+        previous(number, frame)
+
+    runtime.loop.call_soon_threadsafe(leave)

@@ -1,0 +1,33 @@
+"""What all transport requests have in common: the token they carry."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+from signalr_channels.endpoints import HubEndpoint
+from signalr_channels.gate import Admission, Refusal
+from signalr_channels.responses import NOT_FOUND_TEXT
+from signalr_channels.runtime import Runtime
+from signalr_channels.tokens import ConnectionToken, digest, read_connection_token
+
+__all__ = ["find_token"]
+
+
+def find_token(runtime: Runtime, endpoint: HubEndpoint, values: Sequence[str], admission: Admission) -> ConnectionToken:
+    """
+    The token of a request's ``id``.
+
+    Raises:
+        Refusal: 400 without an id; 404 for one that is unknown, ended, too old, of another hub or another user.
+    """
+    if not values or values == [""]:
+        raise Refusal(400, "Connection ID required")
+    token = read_connection_token(values[0]) if len(values) == 1 else None
+    if token is None or token.hub != digest(endpoint.hub_name) or token.user != digest(admission.user_identifier):
+        raise Refusal(404, NOT_FOUND_TEXT)
+    if runtime.store.get(token.connection_id) is not None:
+        return token
+    if runtime.store.has_ended(token.connection_id) or time.time() - token.issued_at > endpoint.options.DISCONNECT_TIMEOUT:
+        raise Refusal(404, NOT_FOUND_TEXT)
+    return token

@@ -1,0 +1,22 @@
+"""The peer site as an ASGI application."""
+
+import os
+
+from django.core.asgi import get_asgi_application
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tests.peer_site.settings")
+django_app = get_asgi_application()
+
+from signalr_channels.routing import HubRouter, map_hub  # noqa: E402 - hubs need Django set up
+from tests.peer_site.hubs import BenchHub, ParallelHub, PeerHub, StrictHub  # noqa: E402
+
+application = HubRouter(
+    [
+        map_hub("peer", PeerHub),
+        map_hub("peer-ws", PeerHub, TRANSPORTS=["webSockets"]),
+        map_hub("peer-strict", StrictHub),
+        map_hub("peer-parallel", ParallelHub),
+        map_hub("bench", BenchHub),
+    ],
+    django_app,
+)

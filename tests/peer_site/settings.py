@@ -1,0 +1,37 @@
+"""Settings of the peer site. ``PEER_LAYER`` (memory, pubsub, core), ``REDIS_URL`` and ``PEER_DATABASE`` come from the environment."""
+
+import os
+
+DEBUG = False
+SECRET_KEY = "only-for-tests"
+ALLOWED_HOSTS = ["*"]
+USE_TZ = True
+INSTALLED_APPS = [
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "channels",
+    "signalr_channels",
+]
+MIDDLEWARE = ["django.contrib.sessions.middleware.SessionMiddleware", "django.contrib.auth.middleware.AuthenticationMiddleware"]
+ROOT_URLCONF = "tests.peer_site.urls"
+DATABASES = {"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": os.environ.get("PEER_DATABASE", ":memory:")}}
+
+REDIS_URL = os.environ.get("REDIS_URL", "redis://127.0.0.1:6379/0")
+LAYERS = {
+    "memory": {"BACKEND": "channels.layers.InMemoryChannelLayer"},
+    "pubsub": {"BACKEND": "channels_redis.pubsub.RedisPubSubChannelLayer", "CONFIG": {"hosts": [REDIS_URL]}},
+    "core": {"BACKEND": "channels_redis.core.RedisChannelLayer", "CONFIG": {"hosts": [REDIS_URL], "capacity": 10_000}},
+}
+CHANNEL_LAYERS = {"default": LAYERS[os.environ.get("PEER_LAYER", "memory")]}
+
+SIGNALR = {"ALLOWED_ORIGINS": ["*"], "ENABLE_DETAILED_ERRORS": True}
+
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "handlers": {"console": {"class": "logging.StreamHandler"}},
+    "loggers": {
+        "signalr_channels": {"handlers": ["console"], "level": os.environ.get("PEER_LOG", "CRITICAL")},
+    },
+}
