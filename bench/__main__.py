@@ -6,6 +6,7 @@ import argparse
 import dataclasses
 import json
 import re
+import signal
 import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -79,7 +80,7 @@ def measure(suites: Sequence[Suite], plan: Plan, only: str) -> list[Run]:
 
 def progress(suite: Suite, run: Run) -> str:
     figures = "; ".join(f"{column.title} {report.cell(column, [run])}" for column in report.COLUMNS[suite.name])
-    return f"{run.repetition + 1} {run.suite} {run.case} {run.server}: {run.error or figures}"
+    return f"{run.repetition + 1} {run.suite} {run.case} {run.server}: {report.brief(run.error) if run.error else figures}"
 
 
 def judge_all(suites: Sequence[Suite], runs: list[Run], only: str) -> list[Verdict]:
@@ -95,6 +96,8 @@ def judge_all(suites: Sequence[Suite], runs: list[Run], only: str) -> list[Verdi
 
 def main(arguments: Sequence[str] | None = None) -> int:
     options = parse(arguments)
+    # End by an exception, so that the servers end too.
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     machine.allow_open_files(options.n or IDLE_CONNECTIONS)
     with ExitStack() as stack:
         try:

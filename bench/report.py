@@ -13,6 +13,9 @@ LOAD_IS_THE_LIMIT = 85
 """Percent of its core from which the load generator, not the server, sets the rate."""
 
 REFERENCE = "raw ASGI"
+NONE = "-"
+BRIEF = 120
+"""Characters of a line of an error."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +63,7 @@ def median_of(runs: Sequence[Run], figure: str) -> float | None:
 def cell(column: Column, runs: Sequence[Run]) -> str:
     found = values(runs, column.figure)
     if not found:
-        return "-"
+        return NONE
     text = f"{statistics.median(found):.{column.digits}f}"
     if column.spread and len(found) > 1:
         text += f" [{min(found):.{column.digits}f}-{max(found):.{column.digits}f}]"
@@ -90,9 +93,12 @@ def suite_table(suite: Suite, runs: Sequence[Run]) -> str:
             if not mine:
                 continue
             own = median_of(mine, cost)
-            ratio = f"{reference / own:.2f}" if reference and own else "-"
+            ratio = f"{reference / own:.2f}" if reference and own else NONE
             rows.append([case.name, server.name, *(cell(column, mine) for column in columns), ratio])
-    return render(["case", "server", *(column.title for column in columns), "vs raw"], rows) if rows else "Nothing was measured."
+    header = ["case", "server", *(column.title for column in columns), "vs raw"]
+    if all(row[-1] == NONE for row in rows):
+        header, rows = header[:-1], [row[:-1] for row in rows]
+    return render(header, rows) if rows else "Nothing was measured."
 
 
 def verdict_row(verdict: Verdict) -> list[str]:
@@ -100,9 +106,9 @@ def verdict_row(verdict: Verdict) -> list[str]:
     digits = 1 if target.floor > 3 else 2
     unit = f" {target.unit}" if target.unit else "x" if target.rule == "times cheaper" else ""
     sign = "≥" if target.rule in ("times cheaper", "at least") else "≤"
-    value = "-" if verdict.value is None else f"{verdict.value:.{digits}f}{unit}"
-    spread = "-" if verdict.low is None or verdict.high is None else f"{verdict.low:.{digits}f}-{verdict.high:.{digits}f}"
-    return [target.text, value, spread, f"{sign} {target.floor:g}{unit}", verdict.outcome, verdict.note.replace("\n", " ")[:160]]
+    value = NONE if verdict.value is None else f"{verdict.value:.{digits}f}{unit}"
+    spread = NONE if verdict.low is None or verdict.high is None else f"{verdict.low:.{digits}f}-{verdict.high:.{digits}f}"
+    return [target.text, value, spread, f"{sign} {target.floor:g}{unit}", verdict.outcome, brief(verdict.note or NONE)]
 
 
 def verdict_table(verdicts: Sequence[Verdict]) -> str:
@@ -118,15 +124,24 @@ FLAWS = {
 }
 
 
+def brief(error: str) -> str:
+    """An error in one line: how it begins and how it ends, which is where a traceback says what happened."""
+    lines = error.strip().splitlines()
+    ends = [lines[0]] if len(lines) < 2 else [lines[0], lines[-1]]
+    return " ... ".join(text.strip()[:BRIEF] for text in ends)
+
+
 def remarks(runs: Sequence[Run]) -> list[str]:
-    """What went wrong in single runs, as sentences."""
-    found = []
+    """What went wrong in single runs, as sentences; a server that fails in the same way twice is named once."""
+    found: dict[tuple[str, ...], str] = {}
     for run in runs:
-        name = f"{run.suite}, {run.case}, {run.server}, repetition {run.repetition + 1}"
+        where = f"{run.suite}, {run.case}, {run.server}, repetition {run.repetition + 1}"
         if run.error:
-            found.append(f"{name}: no figure: {run.error}")
-        found += [f"{name}: {count:.0f} {text}" for figure, text in FLAWS.items() if (count := run.figures.get(figure))]
-    return found
+            found.setdefault((run.suite, run.server, brief(run.error)), f"{where}: no figure: {brief(run.error)}")
+        for figure, text in FLAWS.items():
+            if count := run.figures.get(figure):
+                found[where, figure] = f"{where}: {count:.0f} {text}"
+    return list(found.values())
 
 
 def markdown(title: str, machine: str, suites: Sequence[Suite], runs: Sequence[Run], verdicts: Sequence[Verdict]) -> str:

@@ -111,7 +111,7 @@ def scheduled_case(plan: Plan, name: str, purpose: Purpose, slow: int) -> Case:
     connections = plan.connections or FAN_CONNECTIONS
     options = ("--mode", "fan", "--connections", connections, "--rate", BROADCASTS_PER_SECOND, "--slow", slow)
     times = ("--warm", 0.5, "--secs", plan.scheduled_seconds())
-    return Case(name=name, purpose=purpose, connections=connections, options=(*options, *times))
+    return Case(name=f"N={connections}, {name}", purpose=purpose, connections=connections, options=(*options, *times))
 
 
 def scheduled_servers() -> tuple[Contender, ...]:

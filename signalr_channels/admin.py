@@ -21,7 +21,19 @@ from django.utils.functional import cached_property
 from django.utils.html import format_html
 from django.utils.translation import gettext_lazy as _
 
-from signalr_channels.admin_cells import EMPTY, ago, duration, hub_cell, moment, reason_cell, reason_paragraphs, tag, text
+from signalr_channels.admin_cells import (
+    EMPTY,
+    ago,
+    duration,
+    hub_cell,
+    identifier,
+    moment,
+    reason_cell,
+    reason_paragraphs,
+    tag,
+    text,
+    yes_or_no,
+)
 from signalr_channels.admin_filters import (
     AliveFilter,
     CloseReasonFilter,
@@ -128,18 +140,16 @@ class HistoryAdmin(_ModelAdmin):
 class ConnectionAdmin(HistoryAdmin):
     """Live connections, and those that ended."""
 
-    list_display = ("hub_and_path", "user_name", "transport", "hub_protocol", "since", "seen", "remote_address", "server")
-    list_filter = (StateFilter, HubFilter, TransportFilter, CloseReasonFilter, ProcessFilter)
+    list_display = ("hub_and_path", "user_name", "since", "seen", "transport", "hub_protocol", "remote_address", "server")
+    list_filter = (StateFilter, HubFilter, TransportFilter, ProcessFilter, CloseReasonFilter)
     list_select_related = ("process",)
     search_fields = ("connection_id__startswith", "user_identifier__startswith", "remote_address__startswith")
     search_help_text = _("Start of a connection id, of a user's name or identifier, or of a remote address.")
     sortable_by = ("since", "ended")
-    fieldsets = (
-        (None, {"fields": ("connection_id", "state", "hub", "path", "transport", "hub_protocol", "server")}),
-        (_("Client"), {"fields": ("user_name", "user_identifier", "remote_address", "user_agent", "origin")}),
-        (_("Life"), {"fields": ("opened", "last_seen", "closed", "reason_and_advice", "close_detail", "stop_called", "allows_reconnect")}),
+    readonly_fields = (
+        *("state", "server", "user_name", "opened", "last_seen", "closed"),
+        *("reason_and_advice", "on_purpose", "may_come_back"),
     )
-    readonly_fields = ("state", "server", "user_name", "opened", "last_seen", "closed", "reason_and_advice")
     empty_text = _(
         "No connection matches. The list of live connections fills as soon as a client connects to a hub; the other states are one "
         "click away under Filter."
@@ -149,10 +159,24 @@ class ConnectionAdmin(HistoryAdmin):
         """What matters for live connections, or for ended ones."""
         match request.GET.get("state", "live"):
             case "ended":
-                return ("hub_and_path", "user_name", "transport", "hub_protocol", "since", "ended", "reason", "remote_address", "server")
+                return ("hub_and_path", "user_name", "reason", "ended", "transport", "hub_protocol", "remote_address", "server")
             case "all":
-                return ("hub_and_path", "state", "user_name", "transport", "hub_protocol", "since", "reason", "remote_address", "server")
+                return ("hub_and_path", "user_name", "state", "since", "transport", "hub_protocol", "remote_address", "server", "reason")
         return self.list_display
+
+    def get_list_filter(self, request: HttpRequest) -> Any:
+        """Live connections have no reason."""
+        return self.list_filter[:-1] if request.GET.get("state", "live") == "live" else self.list_filter
+
+    def get_fieldsets(self, request: HttpRequest, obj: Any | None = None) -> Any:
+        """What is known, and about the end only if there was one."""
+        end = ("reason_and_advice", "close_detail", ("on_purpose", "may_come_back")) if obj and obj.closed_at else ()
+        times = ("opened", "last_seen", "closed") if end else ("opened", "last_seen")
+        return (
+            (None, {"fields": (("connection_id", "state"), ("hub", "path"), ("transport", "hub_protocol"), "server")}),
+            (_("Life"), {"fields": (times, *end)}),
+            (_("Client"), {"fields": (("user_name", "user_identifier"), ("remote_address", "origin"), "user_agent")}),
+        )
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         """Rows with their users, which may live in another database than the history."""
@@ -199,12 +223,12 @@ class ConnectionAdmin(HistoryAdmin):
     def event_cells(row: LifetimeEvent) -> dict[str, str]:
         """One line of the table of events."""
         return {
-            "time": moment(row.time),
+            "time": moment(row.time, to_the_millisecond=True),
             "kind": tag(row.kind, row.kind),
             "transport": text(row.transport),
             "reason": reason_cell(row.reason),
             "detail": text(row.detail),
-            "process": text(row.process),
+            "process": identifier(row.process),
         }
 
     @admin.display(description=_("hub"))
@@ -256,10 +280,20 @@ class ConnectionAdmin(HistoryAdmin):
         """Why it ended, and what to do about it."""
         return reason_paragraphs(obj.close_reason)
 
+    @admin.display(description=_("ended by the client on purpose"))
+    def on_purpose(self, obj: Connection) -> str:
+        """SignalR's ``stopCalled``."""
+        return yes_or_no(obj.stop_called)
+
+    @admin.display(description=_("was told that it may come back"))
+    def may_come_back(self, obj: Connection) -> str:
+        """SignalR's ``allowReconnect``."""
+        return yes_or_no(obj.allows_reconnect)
+
     @admin.display(description=_("server process"))
     def server(self, obj: Connection) -> str:
         """The process that carries it, or did."""
-        return EMPTY if obj.process is None else obj.process.name
+        return EMPTY if obj.process is None else identifier(obj.process.name)
 
     @admin.display(description=_("opened"))
     def opened(self, obj: Connection) -> str:
@@ -283,7 +317,7 @@ class ConnectionAdmin(HistoryAdmin):
 class LifetimeEventAdmin(HistoryAdmin):
     """What happened, the newest first."""
 
-    list_display = ("when", "kind_tag", "link_to_connection", "hub_and_path", "who", "transport", "reason_and_detail", "remote_address")
+    list_display = ("when", "kind_tag", "reason_and_detail", "hub_and_path", "link_to_connection", "who", "transport", "remote_address")
     list_display_links = ("when",)
     list_filter = (KindFilter, ReasonFilter, HubFilter, TransportFilter)
     search_fields = ("connection_id__startswith", "user_identifier__startswith", "remote_address__startswith")
@@ -322,7 +356,7 @@ class LifetimeEventAdmin(HistoryAdmin):
         if not obj.connection_id:
             return EMPTY
         url = self.link("connection_change", obj.connection.pk) if obj.connection else None
-        shown = format_html('<span class="signalr-id">{}</span>', obj.connection_id)
+        shown = identifier(obj.connection_id)
         return format_html('<a href="{}">{}</a>', url, shown) if url else shown
 
     @admin.display(description=_("hub"))
@@ -353,17 +387,17 @@ class LifetimeEventAdmin(HistoryAdmin):
 class ServerProcessAdmin(HistoryAdmin):
     """The processes that carry connections. Rows of stopped ones go with ``signalr_prune``."""
 
-    list_display = ("name", "is_alive", "seen", "started", "live_connections", "dropped", "stopped")
+    list_display = ("name_column", "state", "seen", "live_connections", "dropped", "started", "stopped")
     list_filter = (AliveFilter,)
     search_fields = ("name__startswith",)
     search_help_text = _("Start of a name: the host comes first.")
     sortable_by = ("started",)
     fieldsets = (
-        (None, {"fields": ("name", "host", "pid", "is_alive")}),
-        (_("Life"), {"fields": ("started", "seen", "stopped")}),
-        (_("Connections"), {"fields": ("live_connections", "dropped")}),
+        (None, {"fields": ("name", ("host", "pid"), "state")}),
+        (_("Life"), {"fields": (("started", "seen", "stopped"),)}),
+        (_("Connections"), {"fields": (("live_connections", "dropped"),)}),
     )
-    readonly_fields = ("is_alive", "started", "seen", "stopped", "live_connections", "dropped")
+    readonly_fields = ("state", "started", "seen", "stopped", "live_connections", "dropped")
     empty_text = _("No server process matches. One appears when the site runs on an ASGI server and the first client connects to a hub.")
 
     def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
@@ -377,10 +411,17 @@ class ServerProcessAdmin(HistoryAdmin):
         rows: QuerySet[Any] = super().get_queryset(request).annotate(open_connections=number)
         return rows
 
-    @admin.display(description=_("alive"), boolean=True)
-    def is_alive(self, obj: ServerProcess) -> bool:
-        """Seen within ``PROCESS_LEASE``, and not stopped."""
-        return obj.is_alive
+    @admin.display(description=_("name"))
+    def name_column(self, obj: ServerProcess) -> str:
+        """``host:pid:random``."""
+        return identifier(obj.name)
+
+    @admin.display(description=_("state"))
+    def state(self, obj: ServerProcess) -> str:
+        """Alive, stopped, or silent: not seen within ``PROCESS_LEASE``, and not swept yet."""
+        if obj.stopped_at is not None:
+            return tag(str(_("stopped")), "ended")
+        return tag(str(_("alive")), "live") if obj.is_alive else tag(str(_("silent")), "late")
 
     @admin.display(description=_("started"), ordering="id")
     def started(self, obj: ServerProcess) -> str:

@@ -13,7 +13,7 @@ from django.utils.translation import ngettext
 
 from signalr_channels.explanations import explain
 
-__all__ = ["EMPTY", "ago", "duration", "hub_cell", "moment", "reason_cell", "reason_paragraphs", "tag", "text"]
+__all__ = ["EMPTY", "ago", "duration", "hub_cell", "identifier", "moment", "reason_cell", "reason_paragraphs", "tag", "text", "yes_or_no"]
 
 EMPTY = "-"
 
@@ -23,24 +23,29 @@ def text(value: str | None) -> str:
     return value or EMPTY
 
 
+def yes_or_no(value: bool | None) -> str:
+    """In words: neither answer is good or bad, as Django's icons would have it."""
+    return EMPTY if value is None else str(_("Yes") if value else _("No"))
+
+
 def duration(delta: datetime.timedelta) -> str:
-    """``42 seconds``, ``3 hours, 12 minutes``."""
+    """The largest unit: ``42 seconds``, ``3 hours``."""
     seconds = max(0, int(delta.total_seconds()))
     if seconds < 60:
         return ngettext("%d second", "%d seconds", seconds) % seconds
     now = timezone.now()
-    return timesince(now - delta, now)
+    return timesince(now - delta, now, depth=1)
 
 
-def moment(value: datetime.datetime | None, shown: str | None = None) -> str:
-    """A time; with ``shown`` in its place, and the time where a pointer rests on it."""
+def moment(value: datetime.datetime | None, shown: str | None = None, *, to_the_millisecond: bool = False) -> str:
+    """A time, to the millisecond where a pointer rests on it; with ``shown`` in its place."""
     if value is None:
         return EMPTY
     local = timezone.localtime(value) if timezone.is_aware(value) else value
-    exact = date_format(local, "DATETIME_FORMAT")
-    if shown is None:
-        return format_html('<time datetime="{}">{}</time>', local.isoformat(), exact)
-    return format_html('<time datetime="{}" title="{}">{}</time>', local.isoformat(), exact, shown)
+    second = f"{date_format(local, 'DATE_FORMAT')} {local:%H:%M:%S}"
+    millisecond = f"{second}.{local.microsecond // 1000:03d}"
+    shown = shown or (millisecond if to_the_millisecond else second)
+    return format_html('<time datetime="{}" title="{}">{}</time>', local.isoformat(), f"{millisecond} {local:%Z}".rstrip(), shown)
 
 
 def ago(value: datetime.datetime | None) -> str:
@@ -59,7 +64,9 @@ def reason_cell(reason: str) -> str:
         return EMPTY
     explanation = explain(reason)
     return format_html(
-        '<code class="signalr-tag">{}</code><span class="signalr-note">{}</span>', reason, explanation.meaning if explanation else ""
+        '<code class="signalr-tag">{}</code><span class="signalr-note signalr-sentence">{}</span>',
+        reason,
+        explanation.meaning if explanation else "",
     )
 
 
@@ -75,6 +82,11 @@ def reason_paragraphs(reason: str) -> str:
         _("What to do:"),
         explanation.advice,
     )
+
+
+def identifier(value: str) -> str:
+    """A connection id or the name of a process."""
+    return format_html('<span class="signalr-id">{}</span>', value) if value else EMPTY
 
 
 def tag(value: str, kind: str = "") -> str:

@@ -41,7 +41,9 @@ class StateFilter(admin.SimpleListFilter):
     def choices(self, changelist: ChangeList) -> Iterator[dict[str, Any]]:  # type: ignore[override]
         """The views, without a fourth one for "no filter"."""
         for lookup, title in self.lookup_choices:
-            query_string = changelist.get_query_string({self.parameter_name: lookup})
+            # What is live has no reason to be filtered by, and that filter is not shown then.
+            gone = ["close_reason"] if lookup == "live" else []
+            query_string = changelist.get_query_string({self.parameter_name: lookup}, gone)
             yield {"selected": self.value() == lookup, "query_string": query_string, "display": title}
 
     def queryset(self, request: HttpRequest, queryset: Any) -> Any:

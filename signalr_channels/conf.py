@@ -84,7 +84,9 @@ class SignalRSettings:
         minimum=1,
     )
     HUB_PROTOCOLS: Sequence[str] = _setting(("json",), "", "Encodings a client may choose from.", mirrors="SupportedProtocols", hub=True)
-    TRANSPORTS: Sequence[str] = _setting(("webSockets",), "", "Transports a client may choose from.", mirrors="Transports", hub=True)
+    TRANSPORTS: Sequence[str] = _setting(
+        ("webSockets", "serverSentEvents", "longPolling"), "", "Transports a client may choose from.", mirrors="Transports", hub=True
+    )
     HUB_FILTERS: Sequence[Any] = _setting(
         (),
         "",
@@ -99,6 +101,22 @@ class SignalRSettings:
     # Connections
     DISCONNECT_TIMEOUT: float = _setting(
         15.0, "seconds", "How long a negotiated connection may take to open its transport.", mirrors="DisconnectTimeout", minimum=0.1
+    )
+    POLL_TIMEOUT: float = _setting(
+        90.0,
+        "seconds",
+        "How long a poll waits for data before it is answered empty.",
+        mirrors="LongPolling.PollTimeout",
+        hub=True,
+        minimum=0.1,
+    )
+    TRANSPORT_BUFFER_SIZE: int = _setting(
+        64 * 1024,
+        "bytes",
+        "How much may wait for the next poll before hub methods that stream wait as well.",
+        mirrors="TransportMaxBufferSize",
+        hub=True,
+        minimum=1,
     )
     TRANSPORT_SEND_TIMEOUT: float = _setting(
         10.0,

@@ -26,7 +26,11 @@ from signalr_channels.tokens import make_connection_id, new_token
 __all__ = ["HubEndpoint", "Negotiated", "hub_protocols"]
 
 PROTOCOLS: dict[str, HubProtocol] = {"json": JsonHubProtocol()}
-TRANSPORT_NAMES = {"webSockets": Transport.WEB_SOCKETS}
+TRANSPORT_NAMES = {
+    "webSockets": Transport.WEB_SOCKETS,
+    "serverSentEvents": Transport.SERVER_SENT_EVENTS,
+    "longPolling": Transport.LONG_POLLING,
+}
 
 
 def hub_protocols(options: SignalRSettings) -> tuple[HubProtocol, ...]:

@@ -150,7 +150,7 @@ class Connection(models.Model):
     """A value of :class:`~signalr_channels.protocols.endings.CloseReason`."""
     close_detail = models.CharField(_("detail"), max_length=500, blank=True)
     stop_called = models.BooleanField(_("ended by the client on purpose"), null=True, blank=True)
-    allows_reconnect = models.BooleanField(_("may come back"), null=True, blank=True)
+    allows_reconnect = models.BooleanField(_("was told that it may come back"), null=True, blank=True)
 
     objects = HistoryManager.from_queryset(ConnectionQuerySet)()
 

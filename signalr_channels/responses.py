@@ -8,16 +8,21 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from signalr_channels.gate import Refusal
 
-__all__ = ["NOT_FOUND_TEXT", "deny_websocket", "respond"]
+__all__ = ["NOT_FOUND_TEXT", "NO_CACHE", "deny_websocket", "respond"]
 
 NOT_FOUND_TEXT = "No Connection with that ID"
+NO_CACHE = (
+    (b"cache-control", b"no-cache, no-store"),
+    (b"pragma", b"no-cache"),
+    (b"expires", b"Thu, 01 Jan 1970 00:00:00 GMT"),
+)
 Send = Callable[[Any], Awaitable[None]]
 Headers = Sequence[tuple[bytes, bytes]]
 
 
 async def respond(send: Send, status: int, body: bytes = b"", *, content_type: bytes | None = b"text/plain", headers: Headers = ()) -> None:
     """Answer with a whole body."""
-    all_headers = [(b"content-length", str(len(body)).encode())]
+    all_headers = [(b"content-length", str(len(body)).encode())] if status != 204 else []
     if content_type is not None:
         all_headers.append((b"content-type", content_type))
     await send({"type": "http.response.start", "status": status, "headers": [*all_headers, *headers]})
@@ -34,6 +39,6 @@ async def deny_websocket(scope: Mapping[str, Any], send: Send, refusal: Refusal)
         await send({"type": "websocket.close"})
         return
     body = refusal.body.encode()
-    headers = [(b"content-length", str(len(body)).encode()), *refusal.headers]
+    headers = [(b"content-length", str(len(body)).encode()), (b"content-type", b"text/plain"), *refusal.headers]
     await send({"type": "websocket.http.response.start", "status": refusal.status, "headers": headers})
     await send({"type": "websocket.http.response.body", "body": body})

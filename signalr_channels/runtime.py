@@ -17,7 +17,7 @@ import socket
 import threading
 from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from asgiref.sync import sync_to_async
 from channels.layers import InMemoryChannelLayer, get_channel_layer
@@ -28,6 +28,8 @@ from signalr_channels.backplane.manager import ChannelLayerHubLifetimeManager
 from signalr_channels.backplane.relay import Relay
 from signalr_channels.conf import get_settings, hub_settings
 from signalr_channels.connections.heartbeat import Heartbeat
+from signalr_channels.connections.long_polling import LongPollingTransport
+from signalr_channels.connections.parked import LingeringPolls, ParkedData
 from signalr_channels.connections.store import ConnectionStore
 from signalr_channels.endpoints import HubEndpoint, hub_protocols
 from signalr_channels.hubs.dispatcher import HubDispatcher
@@ -40,9 +42,11 @@ from signalr_channels.hubs.lifetime import (
     LifetimeEventKind,
 )
 from signalr_channels.hubs.reach import Reach
-from signalr_channels.hubs.session import HubSession
 from signalr_channels.protocols.endings import CloseReason
 from signalr_channels.recorder import get_recorder
+
+if TYPE_CHECKING:
+    from signalr_channels.sessions import OpenConnection
 
 __all__ = ["Runtime", "get_runtime", "process_name", "reach_for"]
 
@@ -87,7 +91,9 @@ class Runtime:
         self._heartbeat = Heartbeat(self.clock)
         self._managers: dict[str, HubLifetimeManager] = {}
         self._dispatchers: dict[HubEndpoint, HubDispatcher] = {}
-        self._sessions: dict[str, HubSession] = {}
+        self._open: dict[str, OpenConnection] = {}
+        self.parked: dict[str, ParkedData] = {}
+        self.lingering: dict[str, LingeringPolls] = {}
         self._tasks: set[asyncio.Task[Any]] = set()
         self._pool: ThreadPoolExecutor | None = None
         self._touched_at = self.clock()
@@ -99,6 +105,7 @@ class Runtime:
         """Begin to tick. Called once, in the loop."""
         self._heartbeat.add(self._tick_connections)
         self._heartbeat.add(self.store.expire)
+        self._heartbeat.add(self._expire_polls)
         self._heartbeat.add(self._touch)
         self._heartbeat.add(self._close_old_database_connections)
         if self.relay is not None:
@@ -119,8 +126,8 @@ class Runtime:
         self.say_goodbye()
         if self._tasks:
             await asyncio.wait(tuple(self._tasks), timeout=GOODBYE_TIME)
-        for session in tuple(self._sessions.values()):
-            await session.cancel_calls()
+        for opened in tuple(self._open.values()):
+            await opened.session.cancel_calls()
         for task in tuple(self._tasks):
             task.cancel()
         if self._tasks:
@@ -160,15 +167,19 @@ class Runtime:
             )
         return dispatcher
 
-    def add(self, session: HubSession) -> None:
-        """Keep a connection's session while it lives."""
-        self.store.add(session.connection)
-        self._sessions[session.connection.connection_id] = session
+    def add(self, opened: OpenConnection) -> None:
+        """Keep a connection while it lives."""
+        self.store.add(opened.connection)
+        self._open[opened.connection.connection_id] = opened
 
-    def remove(self, session: HubSession) -> None:
-        """Let a connection's session go."""
-        self.store.remove(session.connection)
-        self._sessions.pop(session.connection.connection_id, None)
+    def remove(self, opened: OpenConnection) -> None:
+        """Let a connection go."""
+        self.store.remove(opened.connection)
+        self._open.pop(opened.connection.connection_id, None)
+
+    def get(self, connection_id: str) -> OpenConnection | None:
+        """The connection of that id, if it lives here."""
+        return self._open.get(connection_id)
 
     def record(self, kind: LifetimeEventKind, info: ConnectionInfo, **more: Any) -> None:
         """Write a lifetime event into the history, sideways."""
@@ -199,6 +210,20 @@ class Runtime:
     def _tick_connections(self, now: float) -> None:
         for connection in self.store:
             connection.tick(now)
+
+    def _expire_polls(self, now: float) -> None:
+        """End long-polling connections whose client stays away, and forget what nobody came to fetch."""
+        timeout = get_settings().DISCONNECT_TIMEOUT
+        for opened in tuple(self._open.values()):
+            transport = opened.connection.transport
+            if isinstance(transport, LongPollingTransport) and not opened.connection.is_closed:
+                idle_since = transport.idle_since
+                if idle_since is not None and now - idle_since > timeout:
+                    opened.connection.receive_eof(CloseReason.POLL_TIMEOUT)
+        for connection_id in [key for key, parked in self.parked.items() if now - parked.since > timeout]:
+            self.parked.pop(connection_id).take()
+        for connection_id in [key for key, polls in self.lingering.items() if now - polls.since > timeout]:
+            del self.lingering[connection_id]
 
     def _touch(self, now: float) -> None:
         """Let the history know who was heard of."""

@@ -11,7 +11,7 @@ from signalr_channels.responses import NOT_FOUND_TEXT
 from signalr_channels.runtime import Runtime
 from signalr_channels.tokens import ConnectionToken, digest, read_connection_token
 
-__all__ = ["find_token"]
+__all__ = ["check_not_bound", "find_token"]
 
 
 def find_token(runtime: Runtime, endpoint: HubEndpoint, values: Sequence[str], admission: Admission) -> ConnectionToken:
@@ -26,8 +26,21 @@ def find_token(runtime: Runtime, endpoint: HubEndpoint, values: Sequence[str], a
     token = read_connection_token(values[0]) if len(values) == 1 else None
     if token is None or token.hub != digest(endpoint.hub_name) or token.user != digest(admission.user_identifier):
         raise Refusal(404, NOT_FOUND_TEXT)
-    if runtime.store.get(token.connection_id) is not None:
+    if runtime.store.get(token.connection_id) is not None or token.connection_id in runtime.lingering:
         return token
     if runtime.store.has_ended(token.connection_id) or time.time() - token.issued_at > endpoint.options.DISCONNECT_TIMEOUT:
         raise Refusal(404, NOT_FOUND_TEXT)
     return token
+
+
+def check_not_bound(runtime: Runtime, connection_id: str, transport: str) -> None:
+    """
+    A connection keeps its first transport, and has one at a time.
+
+    Raises:
+        Refusal: 400 if it has another transport, 409 if it has this one.
+    """
+    if (opened := runtime.get(connection_id)) is not None:
+        if opened.connection.transport.name != transport:
+            raise Refusal(400, "Cannot change transports mid-connection")
+        raise Refusal(409)

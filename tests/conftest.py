@@ -6,7 +6,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.live import Process, Server, redis_server, serve
+from tests.live import PeerSite, Process, redis_server, serve_peer_site
+
+__all__ = ["serve_peer_site"]
 
 
 @pytest.fixture(scope="session")
@@ -22,22 +24,8 @@ def redis_url(redis: Process) -> str:
 
 
 @pytest.fixture(scope="session")
-def peer_site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """The peer site on uvicorn, with a migrated database."""
-    with serve_peer_site(tmp_path_factory.mktemp("peer-site") / "db.sqlite3") as server:
-        yield server
-
-
-def serve_peer_site(database: object, **env: str):
-    import subprocess
-    import sys
-
-    from tests.live import ROOT
-
-    environment = {"PEER_DATABASE": str(database), "DJANGO_SETTINGS_MODULE": "tests.peer_site.settings", **env}
-    import os
-
-    subprocess.run(
-        [sys.executable, "-m", "django", "migrate", "--verbosity", "0"], cwd=ROOT, env={**os.environ, **environment}, check=True, timeout=60
-    )
-    return serve("tests.peer_site.asgi:application", env=environment)
+def peer_site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PeerSite]:
+    """The peer site on uvicorn, in one process."""
+    database = tmp_path_factory.mktemp("peer-site") / "db.sqlite3"
+    with serve_peer_site(database) as server:
+        yield PeerSite(server, database)

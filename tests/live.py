@@ -3,21 +3,28 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import shutil
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
+PEER_SITE = "tests.peer_site.asgi:application"
+PEER_SITE_SETTINGS = "tests.peer_site.settings"
 START_TIMEOUT = 30.0
+HISTORY_TIMEOUT = 10.0
 STOP_TIMEOUT = 15.0
 
 
@@ -61,9 +68,9 @@ class Process:
 
     def output(self) -> str:
         """What it has printed so far."""
-        self.log.flush()
-        with open(f"/proc/self/fd/{self.log.fileno()}") as log:
-            return log.read()
+        # Read without moving the position, which the process shares with us.
+        size = os.fstat(self.log.fileno()).st_size
+        return os.pread(self.log.fileno(), size, 0).decode(errors="replace")
 
     def signal(self, number: int) -> None:
         self.process.send_signal(number)
@@ -83,17 +90,21 @@ class Process:
         self.process.wait()
 
 
+def server_command(application: str, port: int) -> list[str]:
+    """uvicorn as documented for production."""
+    return [
+        sys.executable, "-m", "uvicorn", application, "--host", "127.0.0.1", "--port", str(port), "--loop", "uvloop", "--http", "httptools",
+        "--ws", "websockets-sansio", "--ws-per-message-deflate", "false", "--no-access-log", "--log-level", "warning",
+        "--timeout-graceful-shutdown", "5",
+    ]  # fmt: skip
+
+
 class Server(Process):
-    """uvicorn as documented for production, with an ASGI application of the tests."""
+    """An ASGI application of the tests on uvicorn."""
 
     def __init__(self, application: str, *, env: Mapping[str, str] | None = None, port: int | None = None) -> None:
         port = port or free_port()
-        command = [
-            sys.executable, "-m", "uvicorn", application, "--host", "127.0.0.1", "--port", str(port), "--loop", "uvloop", "--http", "httptools",
-            "--ws", "websockets-sansio", "--ws-per-message-deflate", "false", "--no-access-log", "--log-level", "warning",
-            "--timeout-graceful-shutdown", "5",
-        ]  # fmt: skip
-        super().__init__(command, port, env)
+        super().__init__(server_command(application, port), port, env)
         self.url = f"http://127.0.0.1:{port}"
 
 
@@ -107,6 +118,67 @@ def serve(application: str, *, env: Mapping[str, str] | None = None, port: int |
     finally:
         server.stop()
         server.log.close()
+
+
+def peer_site_environment(database: Path, **env: str) -> dict[str, str]:
+    """The environment of a peer site process, and a migrated database for it unless there is one already."""
+    if not database.exists():
+        database.write_bytes(_migrated_database())
+    return {"DJANGO_SETTINGS_MODULE": PEER_SITE_SETTINGS, "PEER_DATABASE": str(database), **env}
+
+
+@functools.cache
+def _migrated_database() -> bytes:
+    """An empty database of the peer site; migrating takes longer than all the rest of a start."""
+    with tempfile.TemporaryDirectory(prefix="signalr-peer-site-") as folder:
+        database = Path(folder) / "db.sqlite3"
+        environment = {**os.environ, "DJANGO_SETTINGS_MODULE": PEER_SITE_SETTINGS, "PEER_DATABASE": str(database)}
+        subprocess.run([sys.executable, "-m", "django", "migrate", "--verbosity", "0"], cwd=ROOT, env=environment, check=True, timeout=60)
+        return database.read_bytes()
+
+
+@contextlib.contextmanager
+def serve_peer_site(database: Path, *, port: int | None = None, **env: str) -> Iterator[Server]:
+    """
+    A process of the peer site for the length of a ``with`` block.
+
+    Args:
+        database: An SQLite file, made if it is not there; processes of one site share it.
+        port: Where to listen, if it matters.
+        env: See the settings of the peer site.
+    """
+    with serve(PEER_SITE, env=peer_site_environment(database, **env), port=port) as server:
+        yield server
+
+
+@dataclass(frozen=True)
+class PeerSite:
+    """The peer site, and the history it writes."""
+
+    server: Server
+    database: Path
+
+    @property
+    def url(self) -> str:
+        return self.server.url
+
+    def lifetime_events(self, **columns: str) -> list[dict[str, Any]]:
+        """Rows of lifetime events that have these values, oldest first."""
+        condition = " AND ".join(f'"{name}" = ?' for name in columns) or "1"
+        query = f"SELECT * FROM signalr_channels_lifetimeevent WHERE {condition} ORDER BY id"
+        with contextlib.closing(sqlite3.connect(self.database, timeout=10)) as connection:
+            connection.row_factory = sqlite3.Row
+            return [dict(row) for row in connection.execute(query, tuple(columns.values()))]
+
+    def wait_for_event(self, **columns: str) -> dict[str, Any]:
+        """The first lifetime event that has these values, once it is written."""
+        deadline = time.monotonic() + HISTORY_TIMEOUT
+        while not (rows := self.lifetime_events(**columns)):
+            if time.monotonic() > deadline:
+                likely = {name: value for name, value in columns.items() if name in ("connection_id", "user_agent")}
+                raise AssertionError(f"no lifetime event with {columns}; there are {self.lifetime_events(**likely)}")
+            time.sleep(0.05)  # SQLite tells nobody of new rows
+        return rows[0]
 
 
 @contextlib.contextmanager

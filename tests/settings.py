@@ -4,7 +4,7 @@ import os
 
 os.environ.setdefault("DEMO_DEBUG", "0")
 
-from demo_project.settings import *  # noqa: E402, F403 - the suite tests the site people start with
+from demo_project.settings import *  # noqa: F403 - the suite tests the site people start with
 
 SECRET_KEY = "only-for-tests"
 DEBUG = False

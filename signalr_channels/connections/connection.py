@@ -114,7 +114,7 @@ class Connection:
         if self.hub_protocol is None:
             self.hub_protocol = engine.hub_protocol
             self.flush()
-        if events and type(events[-1]) is ConnectionFailed:
+        if engine.state is EngineState.CLOSED and events and isinstance(events[-1], ConnectionFailed):
             self._ended_by_engine(events[-1])
         return events
 
@@ -219,6 +219,12 @@ class Connection:
                 self._drained = asyncio.get_running_loop().create_future()
             await asyncio.shield(self._drained)
 
+    def end_input(self) -> None:
+        """The client wants to end it while its transport is up: it is told Close, and may come back."""
+        if self.disconnect is None:
+            self.engine.close(allow_reconnect=True)
+            self._finish(Disconnect(reason=CloseReason.CLIENT_CLOSED, stop_called=True, allows_reconnect=True), NORMAL_CLOSURE)
+
     # Time
 
     def tick(self, now: float) -> None:
@@ -267,7 +273,7 @@ class Connection:
     def answer_close(self, exception: Exception | None) -> None:
         """End the connection because the client said Close."""
         if self.disconnect is None:
-            self.engine.answer_close()
+            self.engine.close()
             self._finish(Disconnect(reason=CloseReason.CLIENT_CLOSED, stop_called=True, exception=exception), NORMAL_CLOSURE)
 
     def fail(self, reason: CloseReason, exception: Exception, *, allow_reconnect: bool = True) -> None:

@@ -9,12 +9,15 @@ from typing import Any
 from channels.consumer import AsyncConsumer
 
 from signalr_channels.auth import header
+from signalr_channels.consumers.long_polling import serve_delete, serve_poll
+from signalr_channels.consumers.posting import serve_post
+from signalr_channels.consumers.server_sent_events import serve_event_stream
 from signalr_channels.endpoints import HubEndpoint
 from signalr_channels.gate import Admission, Refusal, admit, cors_headers, describe_request, preflight_headers
 from signalr_channels.hubs.lifetime import LifetimeEventKind
 from signalr_channels.protocols.core.negotiation import Transport
 from signalr_channels.query import query_items
-from signalr_channels.responses import respond
+from signalr_channels.responses import NO_CACHE, respond
 from signalr_channels.runtime import get_runtime
 from signalr_channels.transport_requests import find_token
 
@@ -22,12 +25,6 @@ __all__ = ["NegotiateConsumer", "TransportRequestConsumer"]
 
 Receive = Callable[[], Awaitable[Any]]
 Send = Callable[[Any], Awaitable[None]]
-
-NO_CACHE = (
-    (b"cache-control", b"no-cache, no-store"),
-    (b"pragma", b"no-cache"),
-    (b"expires", b"Thu, 01 Jan 1970 00:00:00 GMT"),
-)
 
 
 class _HubRequestConsumer(AsyncConsumer):  # type: ignore[misc]
@@ -85,29 +82,29 @@ class TransportRequestConsumer(_HubRequestConsumer):
     async def answer(
         self, scope: Mapping[str, Any], receive: Receive, send: Send, admission: Admission, headers: list[tuple[bytes, bytes]]
     ) -> None:
-        """Say what is wrong with the request."""
+        """Send a request to its transport."""
         method = scope["method"]
         if method not in ("GET", "POST", "DELETE"):
             raise Refusal(405)
-        runtime = get_runtime()
+        runtime, endpoint = get_runtime(), self._endpoint
         is_poll = method == "GET" and not accepts_event_stream(scope)
-        no_cache = list(NO_CACHE) if is_poll else []
         try:
-            token = find_token(runtime, self._endpoint, query_items(scope["query_string"]).get("id", []), admission)
+            token = find_token(runtime, endpoint, query_items(scope["query_string"]).get("id", []), admission)
+            connection_id = token.connection_id
+            if method == "POST":
+                await serve_post(runtime, endpoint, receive, send, connection_id, headers)
+            elif method == "DELETE":
+                await serve_delete(runtime, connection_id, send, headers)
+            else:
+                transport = Transport.LONG_POLLING if is_poll else Transport.SERVER_SENT_EVENTS
+                if transport not in endpoint.transports:
+                    raise Refusal(404, f"{transport.value} transport not supported by this end point type")
+                serve = serve_poll if is_poll else serve_event_stream
+                await serve(runtime, endpoint, scope, receive, send, admission, connection_id, headers)
         except Refusal as refusal:
-            refusal.headers.extend(no_cache)
+            if is_poll:
+                refusal.headers.extend(NO_CACHE)
             raise
-        is_live = runtime.store.get(token.connection_id) is not None
-        if method == "POST":
-            if is_live:
-                raise Refusal(405, "POST requests are not allowed for WebSocket connections.")
-            raise Refusal(404, "No Connection with that ID")
-        if method == "DELETE":
-            raise Refusal(400, "Cannot terminate this connection using the DELETE endpoint.")
-        transport = Transport.LONG_POLLING if is_poll else Transport.SERVER_SENT_EVENTS
-        if transport not in self._endpoint.transports:
-            raise Refusal(404, f"{transport.value} transport not supported by this end point type", headers=no_cache)
-        raise AssertionError(f"{transport.value} is offered but not served")
 
 
 def accepts_event_stream(scope: Mapping[str, Any]) -> bool:

@@ -4,29 +4,24 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import replace
 from typing import Any
 
 from channels.consumer import AsyncConsumer
 
-from signalr_channels.connections.connection import Connection
 from signalr_channels.endpoints import HubEndpoint
 from signalr_channels.exceptions import RemoteProtocolError
 from signalr_channels.gate import Admission, Refusal, admit, describe_request
-from signalr_channels.hubs.context import HubCallerContext
-from signalr_channels.hubs.dispatcher import HubDispatcher
-from signalr_channels.hubs.lifetime import ConnectionInfo, LifetimeEventKind
+from signalr_channels.hubs.lifetime import LifetimeEventKind
 from signalr_channels.hubs.session import HubSession
-from signalr_channels.lifetime_log import LifetimeLog
 from signalr_channels.protocols.base import EncodedMessage, TransferFormat
-from signalr_channels.protocols.core.engine import CoreEngine
 from signalr_channels.protocols.core.negotiation import Transport
 from signalr_channels.protocols.endings import CloseReason
 from signalr_channels.query import query_items
 from signalr_channels.responses import deny_websocket
 from signalr_channels.runtime import Runtime, get_runtime
+from signalr_channels.sessions import check_room, open_connection
 from signalr_channels.tokens import make_connection_id
-from signalr_channels.transport_requests import find_token
+from signalr_channels.transport_requests import check_not_bound, find_token
 
 __all__ = ["WebSocketConsumer", "WebSocketTransport"]
 
@@ -77,7 +72,7 @@ def websocket_event(message: EncodedMessage[Any]) -> Mapping[str, Any]:
 
 class WebSocketConsumer(AsyncConsumer):  # type: ignore[misc]
     """
-    Serves one web socket of a hub.
+    Serves web sockets of a hub.
 
     It reads its own ``receive`` loop instead of Channels' dispatch, which costs a thread hop per message.
     """
@@ -86,94 +81,47 @@ class WebSocketConsumer(AsyncConsumer):  # type: ignore[misc]
         self._endpoint = endpoint
 
     async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
-        """Serve it to its end."""
+        """Serve one to its end."""
         runtime = get_runtime()
         await receive()  # websocket.connect
-        info = describe_request(scope, self._endpoint, transport="webSockets")
         try:
             admission = await admit(scope, self._endpoint)
             connection_id = self._identify(runtime, scope, admission)
         except Refusal as refusal:
             await deny_websocket(scope, send, refusal)
             if refusal.reason is not None:
+                info = describe_request(scope, self._endpoint, transport="webSockets")
                 runtime.record(LifetimeEventKind.REJECTED, info, reason=refusal.reason, detail=refusal.detail)
             return
-        info = replace(
-            info, connection_id=connection_id, user_identifier=admission.user_identifier, user_pk=getattr(admission.user, "pk", None)
-        )
         dispatcher = runtime.dispatcher_for(self._endpoint)
         await send({"type": "websocket.accept"})
-        await self._serve(runtime, dispatcher, scope, receive, send, admission, info)
+        opened = open_connection(runtime, self._endpoint, dispatcher, scope, admission, connection_id, WebSocketTransport(send))
+        try:
+            await self._read(opened.session, receive)
+        finally:
+            if opened.finished is None:
+                opened.connection.receive_eof(CloseReason.SERVER_SHUTDOWN if runtime.is_stopping else CloseReason.CLIENT_GONE)
+        assert opened.finished is not None
+        await asyncio.shield(opened.finished)
 
     def _identify(self, runtime: Runtime, scope: Mapping[str, Any], admission: Admission) -> str:
         """
         The connection id of the request's token, or a new one if it has none (negotiation skipped).
 
         Raises:
-            Refusal: 404 for an unknown token, 409 for one in use, 503 where there is no room.
+            Refusal: 404 for an unknown token, 400 or 409 for one in use, 503 where there is no room.
         """
         endpoint = self._endpoint
         token_text = query_items(scope["query_string"]).get("id", [""])
-        if token_text == [""]:
-            connection_id = make_connection_id()
-        else:
-            token = find_token(runtime, endpoint, token_text, admission)
-            connection_id = token.connection_id
+        is_new = token_text == [""]
+        connection_id = make_connection_id() if is_new else find_token(runtime, endpoint, token_text, admission).connection_id
         if Transport.WEB_SOCKETS not in endpoint.transports:
             raise Refusal(404, "WebSockets transport not supported by this end point type")
-        if runtime.store.get(connection_id) is not None:
-            raise Refusal(409)
-        limit = endpoint.options.MAXIMUM_CONNECTIONS
-        if runtime.is_stopping or (limit is not None and len(runtime.store) >= limit):
-            raise Refusal(
-                503,
-                "The server takes no more connections.",
-                reason=CloseReason.SERVER_SHUTDOWN if runtime.is_stopping else CloseReason.CONNECTION_LIMIT,
-                detail="" if runtime.is_stopping else f"There are {limit} connections already (MAXIMUM_CONNECTIONS).",
-                headers=[(b"retry-after", b"5")],
-            )
+        check_not_bound(runtime, connection_id, "webSockets")
+        check_room(runtime, endpoint)
         return connection_id
 
-    async def _serve(
-        self,
-        runtime: Runtime,
-        dispatcher: HubDispatcher,
-        scope: Any,
-        receive: Receive,
-        send: Send,
-        admission: Admission,
-        info: ConnectionInfo,
-    ) -> None:
-        options = self._endpoint.options
-        clock = runtime.clock
-        connection = Connection(
-            connection_id=info.connection_id,
-            engine=CoreEngine(
-                hub_protocols=dispatcher.protocols,
-                maximum_message_size=options.MAXIMUM_RECEIVE_MESSAGE_SIZE,
-                keep_alive_interval=options.KEEP_ALIVE_INTERVAL,
-                client_timeout_interval=options.CLIENT_TIMEOUT_INTERVAL,
-                handshake_timeout=options.HANDSHAKE_TIMEOUT,
-                detailed_errors=options.ENABLE_DETAILED_ERRORS,
-                now=clock(),
-            ),
-            transport=WebSocketTransport(send),
-            clock=clock,
-            user_identifier=admission.user_identifier,
-            maximum_buffered_bytes=options.MAXIMUM_BUFFERED_BYTES,
-            send_timeout=options.TRANSPORT_SEND_TIMEOUT,
-        )
-        log = LifetimeLog(runtime, info, connection)
-        session = HubSession(dispatcher, connection, HubCallerContext(connection, admission.user, scope), on_connecting=log.connected)
-        runtime.add(session)
-        try:
-            await self._read(session, receive)
-        finally:
-            # In a task of ours: the server may cancel this one, and hub code has to run all the same.
-            await asyncio.shield(runtime.spawn(self._finish(runtime, session, log)))
-
     async def _read(self, session: HubSession, receive: Receive) -> None:
-        connection = session.connection
         while True:
             event = await receive()
             if event["type"] == "websocket.receive":
@@ -183,17 +131,8 @@ class WebSocketConsumer(AsyncConsumer):  # type: ignore[misc]
                     await session.wait_ready()
             elif event["type"] == "websocket.disconnect":
                 reason, exception = explain_disconnect(event)
-                connection.receive_eof(reason, exception)
+                session.connection.receive_eof(reason, exception)
                 return
-
-    async def _finish(self, runtime: Runtime, session: HubSession, log: LifetimeLog) -> None:
-        try:
-            if session.connection.disconnect is None:
-                session.connection.receive_eof(CloseReason.SERVER_SHUTDOWN if runtime.is_stopping else CloseReason.CLIENT_GONE)
-            await session.finish()
-        finally:
-            runtime.remove(session)
-            log.ended()
 
 
 def explain_disconnect(event: Mapping[str, Any]) -> tuple[CloseReason, Exception | None]:

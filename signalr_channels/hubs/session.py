@@ -191,7 +191,10 @@ class HubSession:
             self._cancel(event)
         elif isinstance(event, Close):
             self.connection.answer_close(HubException(event.error) if event.error is not None else None)
-        elif not isinstance(event, ConnectionFailed):
+        elif isinstance(event, ConnectionFailed):
+            if event.exception is not None:
+                self.connection.fail(event.reason, event.exception, allow_reconnect=event.allows_reconnect)
+        else:
             # Ack and Sequence mean something under stateful reconnect only.
             logger.debug("%s: %s was ignored", self.connection.connection_id, type(event).__name__)
         return True

@@ -4,10 +4,11 @@ import os
 import sys
 import tempfile
 
-UVICORN = (
-    "uvicorn tests.peer_site.asgi:application --host 127.0.0.1 --loop uvloop --http httptools --ws websockets-sansio "
-    "--ws-per-message-deflate false --no-access-log --log-level warning --backlog 4096 --timeout-graceful-shutdown 10"
-).split()
+UVICORN = [
+    *("uvicorn", "tests.peer_site.asgi:application", "--host", "127.0.0.1"),
+    *("--loop", "uvloop", "--http", "httptools", "--ws", "websockets-sansio", "--ws-per-message-deflate", "false"),
+    *("--no-access-log", "--log-level", "warning", "--backlog", "4096", "--timeout-graceful-shutdown", "10"),
+]
 
 
 def main() -> None:

@@ -8,15 +8,23 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tests.peer_site.settings")
 django_app = get_asgi_application()
 
 from signalr_channels.routing import HubRouter, map_hub  # noqa: E402 - hubs need Django set up
+from tests.peer_site.extra_hubs import ClosedHub, EverythingHub, StaffHub  # noqa: E402
 from tests.peer_site.hubs import BenchHub, ParallelHub, PeerHub, StrictHub  # noqa: E402
 
 application = HubRouter(
     [
         map_hub("peer", PeerHub),
         map_hub("peer-ws", PeerHub, TRANSPORTS=["webSockets"]),
+        map_hub("peer-sse", PeerHub, TRANSPORTS=["serverSentEvents"]),
+        map_hub("peer-lp", PeerHub, TRANSPORTS=["longPolling"]),
         map_hub("peer-strict", StrictHub),
         map_hub("peer-parallel", ParallelHub),
         map_hub("bench", BenchHub),
+        map_hub("everything", EverythingHub),
+        map_hub("everything-unlimited", EverythingHub, MAXIMUM_RECEIVE_MESSAGE_SIZE=None),
+        map_hub("everything-impatient", EverythingHub, TRANSPORT_SEND_TIMEOUT=1),
+        map_hub("staff", StaffHub),
+        map_hub("closed", ClosedHub),
     ],
     django_app,
 )

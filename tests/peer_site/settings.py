@@ -1,4 +1,8 @@
-"""Settings of the peer site. ``PEER_LAYER`` (memory, pubsub, core), ``REDIS_URL`` and ``PEER_DATABASE`` come from the environment."""
+"""
+Settings of the peer site.
+
+From the environment: ``PEER_LAYER`` (memory, pubsub, core), ``REDIS_URL``, ``PEER_DATABASE``, and ``PEER_ORIGINS`` (separated by blanks).
+"""
 
 import os
 
@@ -25,7 +29,7 @@ LAYERS = {
 }
 CHANNEL_LAYERS = {"default": LAYERS[os.environ.get("PEER_LAYER", "memory")]}
 
-SIGNALR = {"ALLOWED_ORIGINS": ["*"], "ENABLE_DETAILED_ERRORS": True}
+SIGNALR = {"ALLOWED_ORIGINS": os.environ.get("PEER_ORIGINS", "*").split(), "ENABLE_DETAILED_ERRORS": True}
 
 LOGGING = {
     "version": 1,

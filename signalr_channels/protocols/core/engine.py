@@ -1,7 +1,7 @@
 """
 The engine of one core connection: bytes in, messages out, and the other way round.
 
-It never raises on what a peer sends: the fault becomes an answer to send and a :class:`ConnectionFailed` to read.
+It never raises on what a peer sends: the fault becomes a :class:`ConnectionFailed` to read, and an answer to send.
 Times are seconds on the caller's clock.
 
 State: ``HANDSHAKE -> OPEN -> CLOSED``, or ``HANDSHAKE -> CLOSED``.
@@ -51,7 +51,12 @@ class HandshakeCompleted(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ConnectionFailed(msgspec.Struct, frozen=True, kw_only=True):
-    """The connection is over; what the client should still be told is ready to send."""
+    """
+    The connection is over.
+
+    After a fault in a message the engine reads no more, but stays open until :meth:`CoreEngine.fail` is called with this, so that what
+    came before can still be answered. In all other cases it is closed already, and what the client should be told is ready to send.
+    """
 
     reason: CloseReason
     exception: Exception | None
@@ -75,6 +80,7 @@ class CoreEngine:
         "_events",
         "_handshake_deadline",
         "_hub_protocols",
+        "_ignores_input",
         "_keep_alive",
         "_last_ping",
         "_last_received",
@@ -122,6 +128,7 @@ class CoreEngine:
         self._last_ping = now
         self._last_received = now
         self._ping_received = False
+        self._ignores_input = False
         self._buffer = b""
         self._splitter: MessageSplitter | None = None
         self._events: list[Event] = []
@@ -133,7 +140,8 @@ class CoreEngine:
         """Take a chunk from the transport, of any size. What arrives after the end is dropped."""
         if self.state is EngineState.OPEN:
             self._last_received = now
-            self._receive_messages(data)
+            if not self._ignores_input:
+                self._receive_messages(data)
         elif self.state is EngineState.HANDSHAKE:
             self._receive_handshake(data, now)
 
@@ -141,7 +149,7 @@ class CoreEngine:
         """The client will send no more. Half a message is a fault, which only the hub hears of."""
         if self.state is EngineState.OPEN:
             assert self._splitter is not None
-            if self._splitter.pending:
+            if self._splitter.pending and not self._ignores_input:
                 error = RemoteProtocolError("Connection terminated while reading a message.")
                 self._end(ConnectionFailed(reason=CloseReason.CLIENT_GONE, exception=error))
         self.state = EngineState.CLOSED
@@ -165,13 +173,14 @@ class CoreEngine:
                 else:
                     events.append(message)
                     if type(message) is Close:  # what follows a Close is ignored
-                        self.state = EngineState.CLOSED
+                        self._ignores_input = True
                         return
             if splitter.error is not None:
                 raise splitter.error
         except RemoteProtocolError as error:
-            too_big = isinstance(error, MessageTooBig)
-            self.fail(CloseReason.MESSAGE_TOO_BIG if too_big else CloseReason.PROTOCOL_ERROR, error)
+            reason = CloseReason.MESSAGE_TOO_BIG if isinstance(error, MessageTooBig) else CloseReason.PROTOCOL_ERROR
+            self._ignores_input = True
+            events.append(ConnectionFailed(reason=reason, exception=error, allows_reconnect=True))
 
     def _receive_handshake(self, data: Data, now: float) -> None:
         if isinstance(data, str):
@@ -232,10 +241,6 @@ class CoreEngine:
         if self.hub_protocol is not None and self.state is not EngineState.CLOSED:
             self._write_close(error, allow_reconnect)
         self.state = EngineState.CLOSED
-
-    def answer_close(self) -> None:
-        """Answer the client's own Close message with a plain one."""
-        self._write_close(None, False)
 
     def fail(self, reason: CloseReason, error: Exception, *, allow_reconnect: bool = True) -> None:
         """End the connection with an error that the client is told about (in detail only with detailed errors)."""

@@ -14,9 +14,11 @@ import json
 import re
 from typing import NoReturn
 
-__all__ = ["JsonReader", "JsonSyntaxError", "JsonTextError", "TokenKind", "decode_text"]
+__all__ = ["MAXIMUM_DEPTH", "JsonReader", "JsonSyntaxError", "JsonTextError", "TokenKind", "decode_text", "is_too_deep"]
 
 MAXIMUM_DEPTH = 64
+"""How deeply objects and arrays may be nested, the message itself included."""
+NOT_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
 LONGEST_INT64 = len(str(-(2**63)))
 
 BLANKS = b" \t\r\n"
@@ -55,6 +57,14 @@ KINDS = {
 }  # fmt: skip
 
 
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is not JSON")
+
+
+# Looks over containers in C. The values it makes are thrown away, so numbers need not be converted.
+skipper = json.JSONDecoder(parse_int=len, parse_float=len, parse_constant=_refuse_constant)
+
+
 class JsonSyntaxError(ValueError):
     """The bytes are not JSON; the text is the JSON reader's, position included."""
 
@@ -67,16 +77,17 @@ class JsonReader:
     """
     Reads forward through ``data``; ``position`` is the next unread byte.
 
-    After :meth:`peek` a value is read with ``open`` (then member by member or item by item), ``read_text``, ``read_integer`` or ``skip_value``.
+    After :meth:`peek` a value is read with ``read_text``, ``read_integer``, ``skip_value``, or ``open`` and then member by member.
     """
 
-    __slots__ = ("_at_start", "_closers", "data", "position")
+    __slots__ = ("_at_start", "_closers", "_text", "data", "position")
 
     def __init__(self, data: bytes) -> None:
         self.data = data
         self.position = 0
         self._closers = bytearray()
         self._at_start = False
+        self._text: str | None = None
 
     # Where we are
 
@@ -181,6 +192,20 @@ class JsonReader:
         return self.data[start : self.position]
 
     def _skip_container(self) -> None:
+        # One character a byte: strings that are not UTF-8 are no fault here, and positions stay the same.
+        text = self.data.decode("latin-1") if self._text is None else self._text
+        self._text = text
+        try:
+            _, end = skipper.raw_decode(text, self.position)
+        except (ValueError, RecursionError):
+            self._walk_container()  # finds the fault, and its words
+            return
+        if is_too_deep(self.data[self.position : end], MAXIMUM_DEPTH - len(self._closers)):
+            self._walk_container()
+        else:
+            self.position = end
+
+    def _walk_container(self) -> None:
         outside = len(self._closers)
         self.open()
         while len(self._closers) > outside:
@@ -280,6 +305,19 @@ class JsonReader:
                 self._fail(f"Invalid leading zero before '{byte}'.", end)
         wanted = "'E' or 'e'" if match["fraction"] and match["exponent"] is None else "a delimiter"
         self._fail_at_byte(end, f"is an invalid end of a number. Expected {wanted}.")
+
+
+def is_too_deep(data: bytes, maximum_depth: int = MAXIMUM_DEPTH) -> bool:
+    """Whether valid JSON is nested more deeply than that, found out by stripping the innermost brackets level by level."""
+    if b"\\" in data:
+        data = data.replace(b"\\\\", b"").replace(b'\\"', b"")
+    outside_strings = b"".join(data.split(b'"')[::2])
+    outline = outside_strings.translate(None, NOT_BRACKETS)
+    for _ in range(maximum_depth):
+        if not outline:
+            return False
+        outline = outline.replace(b"[]", b"").replace(b"{}", b"")
+    return bool(outline)
 
 
 def decode_text(content: bytes) -> str:

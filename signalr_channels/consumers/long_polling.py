@@ -1,0 +1,111 @@
+"""Long polling: requests that wait for data, a POST for what the client says, and a DELETE to leave."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+from signalr_channels.connections.long_polling import LongPollingTransport, Poll, PollOutcome
+from signalr_channels.endpoints import HubEndpoint
+from signalr_channels.gate import Admission, Refusal
+from signalr_channels.responses import NO_CACHE, respond
+from signalr_channels.runtime import Runtime
+from signalr_channels.sessions import check_room, open_connection
+
+__all__ = ["serve_delete", "serve_poll"]
+
+Receive = Callable[[], Awaitable[Any]]
+Send = Callable[[Any], Awaitable[None]]
+Headers = list[tuple[bytes, bytes]]
+
+BINARY = b"application/octet-stream"
+
+
+async def serve_poll(
+    runtime: Runtime,
+    endpoint: HubEndpoint,
+    scope: Mapping[str, Any],
+    receive: Receive,
+    send: Send,
+    admission: Admission,
+    connection_id: str,
+    headers: Headers,
+) -> None:
+    """
+    Answer a poll: at once if it is the first, else with data, the end, or nothing after ``POLL_TIMEOUT``.
+
+    Raises:
+        Refusal: 400 for a connection with another transport, 503 where there is no room.
+    """
+    all_headers = [*NO_CACHE, *headers]
+    transport = _transport_of(runtime, connection_id)
+    if transport is None:
+        _open(runtime, endpoint, scope, admission, connection_id)
+        await respond(send, 200, content_type=BINARY, headers=all_headers)
+        return
+    poll = await _wait(runtime, transport, receive, endpoint.options.POLL_TIMEOUT)
+    if poll is None:
+        return  # the client has gone, and may come back
+    if poll.outcome is PollOutcome.DATA:
+        await respond(send, 200, poll.data, content_type=BINARY, headers=all_headers)
+    elif poll.outcome is PollOutcome.EMPTY:
+        await respond(send, 200, headers=all_headers)
+    else:
+        if transport.is_closed:
+            runtime.lingering.pop(connection_id, None)
+        await respond(send, 204, headers=all_headers)
+
+
+def _transport_of(runtime: Runtime, connection_id: str) -> LongPollingTransport | None:
+    if (polls := runtime.lingering.get(connection_id)) is not None:
+        return polls.transport
+    if (opened := runtime.get(connection_id)) is None:
+        return None
+    if not isinstance(opened.connection.transport, LongPollingTransport):
+        raise Refusal(400, "Cannot change transports mid-connection")
+    return opened.connection.transport
+
+
+def _open(runtime: Runtime, endpoint: HubEndpoint, scope: Mapping[str, Any], admission: Admission, connection_id: str) -> None:
+    check_room(runtime, endpoint)
+    dispatcher = runtime.dispatcher_for(endpoint)
+    transport = LongPollingTransport(endpoint.options.TRANSPORT_BUFFER_SIZE, runtime.clock())
+    opened = open_connection(runtime, endpoint, dispatcher, scope, admission, connection_id, transport)
+    if (parked := runtime.parked.pop(connection_id, None)) is not None:
+        opened.session.receive(parked.take())
+
+
+async def _wait(runtime: Runtime, transport: LongPollingTransport, receive: Receive, timeout: float) -> Poll | None:
+    """The outcome of a poll, or ``None`` if the client went away while it waited."""
+    transport.idle_since = None
+    poll = asyncio.ensure_future(transport.poll(timeout))
+    gone = asyncio.ensure_future(_client_gone(receive))
+    try:
+        await asyncio.wait([poll, gone], return_when=asyncio.FIRST_COMPLETED)
+        return poll.result() if poll.done() else None
+    finally:
+        poll.cancel()
+        gone.cancel()
+        if not transport.has_poll:
+            transport.idle_since = runtime.clock()
+
+
+async def _client_gone(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+async def serve_delete(runtime: Runtime, connection_id: str, send: Send, headers: Headers) -> None:
+    """
+    End a long-polling connection; a poll under way is answered with a Close.
+
+    Raises:
+        Refusal: 400 for a connection that is not bound to long polling.
+    """
+    opened = runtime.get(connection_id)
+    if opened is None or not isinstance(opened.connection.transport, LongPollingTransport):
+        raise Refusal(400, "Cannot terminate this connection using the DELETE endpoint.")
+    await respond(send, 202, headers=headers)
+    opened.connection.end_input()
+    runtime.lingering.pop(connection_id, None)

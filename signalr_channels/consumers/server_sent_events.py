@@ -1,0 +1,106 @@
+"""Server-sent events: one long answer from the server, and a POST for what the client says."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+from signalr_channels.endpoints import HubEndpoint
+from signalr_channels.gate import Admission
+from signalr_channels.protocols.base import EncodedMessage, TransferFormat
+from signalr_channels.protocols.endings import CloseReason
+from signalr_channels.protocols.sse import FIRST_BYTES, encode_event
+from signalr_channels.runtime import Runtime
+from signalr_channels.sessions import OpenConnection, check_room, open_connection
+from signalr_channels.transport_requests import check_not_bound
+
+__all__ = ["ServerSentEventsTransport", "serve_event_stream"]
+
+Receive = Callable[[], Awaitable[Any]]
+Send = Callable[[Any], Awaitable[None]]
+Headers = list[tuple[bytes, bytes]]
+
+HEADERS: Headers = [
+    (b"content-type", b"text/event-stream"),
+    (b"cache-control", b"no-cache,no-store"),
+    (b"pragma", b"no-cache"),
+    (b"content-encoding", b"identity"),
+    (b"x-accel-buffering", b"no"),  # nginx buffers answers unless it is told not to
+]
+
+
+class ServerSentEventsTransport:
+    """Writes each message as one event."""
+
+    name = "serverSentEvents"
+    __slots__ = ("_send",)
+
+    def __init__(self, send: Send) -> None:
+        self._send = send
+
+    def write(self, message: EncodedMessage[Any]) -> Awaitable[None]:
+        """Send one event."""
+        return self._send({"type": "http.response.body", "body": encode_event(message.data), "more_body": True})
+
+    def close(self, *, code: int) -> Awaitable[None]:
+        """End the answer."""
+        return self._send({"type": "http.response.body", "body": b""})
+
+    def abort(self) -> None:
+        """Cut the TCP connection, where the server lets us reach it; see :meth:`WebSocketTransport.abort`."""
+        transport = getattr(getattr(self._send, "__self__", None), "transport", None)
+        if hasattr(transport, "abort"):
+            transport.abort()
+
+
+async def serve_event_stream(
+    runtime: Runtime,
+    endpoint: HubEndpoint,
+    scope: Mapping[str, Any],
+    receive: Receive,
+    send: Send,
+    admission: Admission,
+    connection_id: str,
+    headers: Headers,
+) -> None:
+    """
+    Serve an event stream to its end.
+
+    Raises:
+        Refusal: 400 or 409 for a connection that has a transport, 503 where there is no room.
+    """
+    check_not_bound(runtime, connection_id, "serverSentEvents")
+    check_room(runtime, endpoint)
+    dispatcher = runtime.dispatcher_for(endpoint)
+    transport = ServerSentEventsTransport(send)
+    opened = open_connection(
+        runtime, endpoint, dispatcher, scope, admission, connection_id, transport, transfer_formats=[TransferFormat.TEXT]
+    )
+    await send({"type": "http.response.start", "status": 200, "headers": [*HEADERS, *headers]})
+    await send({"type": "http.response.body", "body": FIRST_BYTES, "more_body": True})
+    if (parked := runtime.parked.pop(connection_id, None)) is not None:
+        opened.session.receive(parked.take())
+    await wait_for_end(runtime, opened, receive)
+
+
+async def wait_for_end(runtime: Runtime, opened: OpenConnection, receive: Receive) -> None:
+    """Return when the connection has ended, whoever ended it, and what was written to the client is out."""
+    gone = asyncio.ensure_future(_client_gone(receive))
+    ended = asyncio.ensure_future(opened.wait_ended())
+    try:
+        await asyncio.wait([gone, ended], return_when=asyncio.FIRST_COMPLETED)
+        if opened.finished is not None and not gone.done():
+            await opened.connection.drain()
+    finally:
+        for task in (gone, ended):
+            task.cancel()
+        if opened.finished is None:
+            opened.connection.receive_eof(CloseReason.SERVER_SHUTDOWN if runtime.is_stopping else CloseReason.CLIENT_GONE)
+    assert opened.finished is not None
+    await asyncio.shield(opened.finished)
+
+
+async def _client_gone(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass

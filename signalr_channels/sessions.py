@@ -1,0 +1,141 @@
+"""Opening a connection, whatever its transport: engine, connection, session, and what follows its end."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from signalr_channels.connections.connection import Connection
+from signalr_channels.connections.long_polling import LongPollingTransport
+from signalr_channels.connections.parked import LingeringPolls
+from signalr_channels.connections.transports import Transport
+from signalr_channels.endpoints import HubEndpoint
+from signalr_channels.gate import Admission, Refusal, describe_request
+from signalr_channels.hubs.context import HubCallerContext
+from signalr_channels.hubs.dispatcher import HubDispatcher
+from signalr_channels.hubs.session import HubSession
+from signalr_channels.lifetime_log import LifetimeLog
+from signalr_channels.protocols.base import TransferFormat
+from signalr_channels.protocols.core.engine import ALL_FORMATS, CoreEngine
+from signalr_channels.protocols.endings import CloseReason
+from signalr_channels.runtime import Runtime
+
+__all__ = ["OpenConnection", "check_room", "open_connection"]
+
+FOREVER = float("inf")
+
+
+@dataclass(slots=True, kw_only=True)
+class OpenConnection:
+    """A connection of this process with everything around it."""
+
+    session: HubSession
+    finished: asyncio.Task[None] | None = None
+    """Runs once the connection has ended: ``on_disconnected``, history, clean-up."""
+
+    _ended: asyncio.Future[None] | None = None
+    _post_lock: asyncio.Lock | None = None
+
+    def post_lock(self) -> asyncio.Lock:
+        """Held while a POST body is taken."""
+        if self._post_lock is None:
+            self._post_lock = asyncio.Lock()
+        return self._post_lock
+
+    async def wait_ended(self) -> None:
+        """Return when the connection has ended."""
+        while self.finished is None:
+            if self._ended is None:
+                self._ended = asyncio.get_running_loop().create_future()
+            await asyncio.shield(self._ended)
+
+    def mark_ended(self, finished: asyncio.Task[None]) -> None:
+        """The connection has ended; ``finished`` tidies up."""
+        self.finished = finished
+        if self._ended is not None and not self._ended.done():
+            self._ended.set_result(None)
+
+    @property
+    def connection(self) -> Connection:
+        """The connection."""
+        return self.session.connection
+
+
+def check_room(runtime: Runtime, endpoint: HubEndpoint) -> None:
+    """
+    Whether this process takes another connection.
+
+    Raises:
+        Refusal: 503 while it stops, or is full.
+    """
+    headers = [(b"retry-after", b"5")]
+    text = "The server takes no more connections."
+    if runtime.is_stopping:
+        raise Refusal(503, text, reason=CloseReason.SERVER_SHUTDOWN, headers=headers)
+    limit = endpoint.options.MAXIMUM_CONNECTIONS
+    if limit is not None and len(runtime.store) >= limit:
+        detail = f"There are {limit} connections already (MAXIMUM_CONNECTIONS)."
+        raise Refusal(503, text, reason=CloseReason.CONNECTION_LIMIT, detail=detail, headers=headers)
+
+
+def open_connection(
+    runtime: Runtime,
+    endpoint: HubEndpoint,
+    dispatcher: HubDispatcher,
+    scope: Mapping[str, Any],
+    admission: Admission,
+    connection_id: str,
+    transport: Transport,
+    *,
+    transfer_formats: Collection[TransferFormat] = ALL_FORMATS,
+) -> OpenConnection:
+    """Make the connection of a transport request that was let in, and keep it until it has ended."""
+    options = endpoint.options
+    polls = isinstance(transport, LongPollingTransport)
+    info = replace(
+        describe_request(scope, endpoint, connection_id, transport.name),
+        user_identifier=admission.user_identifier,
+        user_pk=getattr(admission.user, "pk", None),
+    )
+    connection = Connection(
+        connection_id=connection_id,
+        engine=CoreEngine(
+            hub_protocols=dispatcher.protocols,
+            maximum_message_size=options.MAXIMUM_RECEIVE_MESSAGE_SIZE,
+            # Polls are a sign of life by themselves, and are not written to.
+            keep_alive_interval=None if polls else options.KEEP_ALIVE_INTERVAL,
+            client_timeout_interval=options.CLIENT_TIMEOUT_INTERVAL,
+            handshake_timeout=options.HANDSHAKE_TIMEOUT,
+            detailed_errors=options.ENABLE_DETAILED_ERRORS,
+            transfer_formats=transfer_formats,
+            now=runtime.clock(),
+        ),
+        transport=transport,
+        clock=runtime.clock,
+        user_identifier=admission.user_identifier,
+        maximum_buffered_bytes=options.MAXIMUM_BUFFERED_BYTES,
+        send_timeout=FOREVER if polls else options.TRANSPORT_SEND_TIMEOUT,
+    )
+    log = LifetimeLog(runtime, info, connection)
+    context = HubCallerContext(connection, admission.user, scope)
+    opened = OpenConnection(session=HubSession(dispatcher, connection, context, on_connecting=log.connected))
+
+    def ended() -> None:
+        if isinstance(transport, LongPollingTransport) and transport.is_closed:
+            runtime.lingering[connection_id] = LingeringPolls(transport, runtime.clock())
+        # In a task of ours: whoever ended it, hub code has to run.
+        opened.mark_ended(runtime.spawn(_finish(runtime, opened, log)))
+
+    connection.on_end = ended
+    runtime.add(opened)
+    return opened
+
+
+async def _finish(runtime: Runtime, opened: OpenConnection, log: LifetimeLog) -> None:
+    try:
+        await opened.session.finish()
+    finally:
+        runtime.remove(opened)
+        log.ended()

@@ -1,0 +1,1 @@
+"""Microsoft's own .NET clients, and recordings of their servers, pointed at the peer site."""
