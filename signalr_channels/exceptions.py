@@ -166,7 +166,9 @@ class ClientResultError(HubException):
 
 
 class ConnectionClosed(SignalRError):
-    """The connection ended while something waited for it."""
+    """The connection ended while something waited for it, or there is none."""
+
+    kind = "IOException"
 
 
 class SlowConnection(ConnectionClosed):

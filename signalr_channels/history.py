@@ -157,11 +157,11 @@ def write_batch(events: Sequence[LifetimeEvent], touches: Mapping[str, datetime.
         django.db.Error: Nothing was written.
     """
     with transaction.atomic(using=get_settings().DATABASE):
-        write_touches(touches)
         if changes := fold(events):
             write_connections(changes)
         if events:
             EventRow.objects.bulk_create([event_row(event) for event in events], ignore_conflicts=True)
+        write_touches(touches)
 
 
 def write_touches(touches: Mapping[str, datetime.datetime]) -> None:

@@ -251,6 +251,7 @@ class Recorder:
             lost = len(self._batch) + len(self._events)
             self._batch = []
             self._events.clear()
+            self._touches.clear()
             self._settled += lost
             self._dropped += lost
             # In the same breath as the decision to end, so that the next event starts a new thread.
@@ -282,18 +283,19 @@ class Recorder:
         Write one batch, and the heartbeat when it is due.
 
         Raises:
-            django.db.Error: The database is away. The batch is kept; last-seen times are not, fresh ones come soon.
+            django.db.Error: The database is away. The batch is kept.
         """
         settings = get_settings()
         touches: dict[str, datetime.datetime] = {}
         with self._condition:
             is_beat = time.monotonic() >= self._beat_at
-            touched = self._touches_settled
-            if is_beat or self._hurry or self._stop_by is not None:
-                touched = self._touched
-                touches, self._touches = self._touches, touches
             while self._events and len(self._batch) < settings.HISTORY_BATCH_SIZE:
                 self._batch.append(self._events.popleft())
+            touched = self._touches_settled
+            # Not before the connections they are about.
+            if not self._events and (is_beat or self._hurry or self._stop_by is not None):
+                touched = self._touched
+                touches, self._touches = self._touches, touches
         if is_beat:
             if self._lease and settings.HISTORY:
                 announce(self._lease.renew(self._now(), self._dropped))
@@ -352,13 +354,14 @@ class Recorder:
         self._lease = None
 
     def _failed(self, error: Exception) -> None:
-        """Wait longer after each failure, and log the first."""
+        """Wait longer after each failure, and log the first. Last-seen times are let go: there are fresh ones soon."""
         with self._condition:
             is_first = not self._pause
             self._pause = min(self._pause * 2 or FIRST_RETRY, LONGEST_RETRY)
             if self._stop_by is not None:
                 self._pause = min(self._pause, RETRY_WHILE_STOPPING)
             self._retry_at = time.monotonic() + self._pause
+            self._touches.clear()
             waiting = len(self._batch) + len(self._events)
         if is_first:
             is_bug = not isinstance(error, DATABASE_AWAY)

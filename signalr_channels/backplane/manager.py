@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import logging
+import uuid
 from collections.abc import Awaitable, Sequence
+from typing import Any
+
+import msgspec
 
 from signalr_channels.backplane import names
-from signalr_channels.backplane.relay import Relay
-from signalr_channels.backplane.wire import VERSION, Deliver, GroupCommand
+from signalr_channels.backplane.relay import Question, Relay
+from signalr_channels.backplane.wire import VERSION, Ack, ClientAnswer, ClientInvoke, Deliver, GroupCommand
 from signalr_channels.connections.connection import Connection
-from signalr_channels.exceptions import HubException
+from signalr_channels.exceptions import ConnectionClosed, HubException
+from signalr_channels.hubs.client_results import ClientResults
 from signalr_channels.hubs.lifetime import Audience, AudienceKind, ConnectionIndex, HubLifetimeManager, SharedInvocation
 from signalr_channels.protocols.base import EncodedMessage, HubProtocol
-from signalr_channels.protocols.messages import Invocation
+from signalr_channels.protocols.messages import NO_RESULT, Completion, Invocation
 
 __all__ = ["ChannelLayerHubLifetimeManager"]
 
@@ -36,6 +41,7 @@ class ChannelLayerHubLifetimeManager(HubLifetimeManager):
             maximum_groups: How many groups one connection may be in.
         """
         self.index = ConnectionIndex(maximum_groups)
+        self.client_results = ClientResults()
         self._hub = hub
         self._relay = relay
         self._protocols = protocols
@@ -100,6 +106,46 @@ class ChannelLayerHubLifetimeManager(HubLifetimeManager):
 
         await self._relay.publish(address, make)
 
+    # Client results
+
+    async def invoke(self, connection_id: str, target: str, arguments: Sequence[Any]) -> tuple[HubProtocol, Completion]:
+        """Call a client method of one connection, of whatever process, and wait for its answer."""
+        connection = self.index.connections.get(connection_id)
+        if connection is not None:
+            return await self.invoke_local(connection, target, arguments)
+        invocation_id = f"s{uuid.uuid4().hex}"
+        shared = SharedInvocation(Invocation(target=target, arguments=arguments, invocation_id=invocation_id))
+        payloads = {protocol.name: shared.encoded(protocol).data for protocol in self._protocols}
+
+        def make(reply_to: str, request_id: str) -> ClientInvoke:
+            return ClientInvoke(
+                v=VERSION,
+                hub=self._hub,
+                connection_id=connection_id,
+                invocation_id=invocation_id,
+                payloads=payloads,
+                reply_to=reply_to,
+                request_id=request_id,
+            )
+
+        conversation = await self._relay.ask(self._everyone, make)
+        try:
+            answer = await conversation.receive(self._relay.ack_timeout)
+            if isinstance(answer, Ack):  # its owner has asked it
+                answer = await conversation.receive(None)
+        finally:
+            conversation.close()
+        if not isinstance(answer, ClientAnswer):
+            raise ConnectionClosed(f"Connection '{connection_id}' does not exist.")
+        if answer.is_lost:
+            raise ConnectionClosed(answer.error or "")
+        return self._read_answer(answer, invocation_id)
+
+    def _read_answer(self, answer: ClientAnswer, invocation_id: str) -> tuple[HubProtocol, Completion]:
+        protocol = next(protocol for protocol in self._protocols if protocol.name == answer.protocol)
+        result = NO_RESULT if answer.result is None else msgspec.Raw(answer.result)
+        return protocol, Completion(invocation_id=invocation_id, result=result, error=answer.error)
+
     # Groups
 
     async def add_to_group(self, connection_id: str, group: str) -> None:
@@ -120,10 +166,14 @@ class ChannelLayerHubLifetimeManager(HubLifetimeManager):
                 v=VERSION, hub=self._hub, connection_id=connection_id, group=group, add=add, reply_to=reply_to, request_id=request_id
             )
 
-        answer = await self._relay.command(self._everyone, make)
+        conversation = await self._relay.ask(self._everyone, make)
+        try:
+            answer = await conversation.receive(self._relay.ack_timeout)
+        finally:
+            conversation.close()
         if answer is None:
             logger.warning("No server process confirmed a change of the groups of connection %.64s: does it exist?", connection_id)
-        elif answer.error:
+        elif isinstance(answer, Ack) and answer.error:
             raise HubException(answer.error)
 
     async def _change_local_group(self, connection: Connection, group: str, *, add: bool) -> None:
@@ -136,10 +186,12 @@ class ChannelLayerHubLifetimeManager(HubLifetimeManager):
 
     # From other processes
 
-    def _receive(self, message: Deliver | GroupCommand) -> Awaitable[None] | None:
-        if isinstance(message, GroupCommand):
+    def _receive(self, message: Deliver | Question) -> Awaitable[None] | None:
+        if not isinstance(message, Deliver):
             connection = self.index.connections.get(message.connection_id)
-            return None if connection is None else self._obey(connection, message)
+            if connection is None:
+                return None
+            return self._obey(connection, message) if isinstance(message, GroupCommand) else self._ask_client(connection, message)
         encoded: dict[str, EncodedMessage[object]] = {}
 
         def encode(protocol: HubProtocol) -> EncodedMessage[object] | None:
@@ -160,6 +212,29 @@ class ChannelLayerHubLifetimeManager(HubLifetimeManager):
         try:
             await self._change_local_group(connection, command.group, add=command.add)
         except HubException as error:
-            await self._relay.answer(command, str(error))
+            await self._relay.answer(command, Ack(v=VERSION, request_id=command.request_id, error=str(error)))
         else:
-            await self._relay.answer(command)
+            await self._relay.answer(command, Ack(v=VERSION, request_id=command.request_id))
+
+    async def _ask_client(self, connection: Connection, question: ClientInvoke) -> None:
+        """Ask one of our connections on behalf of another process."""
+        protocol = connection.hub_protocol
+        assert protocol is not None
+        if (data := question.payloads.get(protocol.name)) is None:
+            logger.error("A question in the hub protocol %s came without it: do all processes have the same HUB_PROTOCOLS?", protocol.name)
+            return
+        answer = self.client_results.ask(connection.connection_id, question.invocation_id)
+        try:
+            connection.enqueue(EncodedMessage(data, protocol.transfer_format))
+            await self._relay.answer(question, Ack(v=VERSION, request_id=question.request_id))
+            await self._relay.answer(question, _describe(await answer, question, protocol))
+        except ConnectionClosed as error:
+            lost = ClientAnswer(v=VERSION, request_id=question.request_id, protocol=protocol.name, error=str(error), is_lost=True)
+            await self._relay.answer(question, lost)
+        finally:
+            self.client_results.forget(question.invocation_id)
+
+
+def _describe(completion: Completion, question: ClientInvoke, protocol: HubProtocol) -> ClientAnswer:
+    result = None if completion.result is NO_RESULT else bytes(completion.result)
+    return ClientAnswer(v=VERSION, request_id=question.request_id, protocol=protocol.name, result=result, error=completion.error)

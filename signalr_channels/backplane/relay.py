@@ -13,14 +13,14 @@ import random
 import uuid
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Coroutine
-from typing import Any
+from typing import Any, Union
 
 import msgspec
 
-from signalr_channels.backplane.wire import VERSION, Ack, Deliver, GroupCommand, RelayMessage, read, write
+from signalr_channels.backplane.wire import Ack, ClientAnswer, ClientInvoke, Deliver, GroupCommand, read, write
 from signalr_channels.exceptions import BackplaneUnavailable
 
-__all__ = ["Relay"]
+__all__ = ["Conversation", "Question", "Relay"]
 
 logger = logging.getLogger("signalr_channels.backplane")
 
@@ -28,6 +28,36 @@ REMEMBERED_ADDRESSES = 10_000
 LONGEST_BACK_OFF = 5.0
 
 Handler = Callable[[Any], Awaitable[None] | None]
+
+
+Question = Union[GroupCommand, ClientInvoke]
+
+
+class Conversation:
+    """
+    The answers to one question.
+
+    Attributes:
+        reply_to: Channel they come on.
+        request_id: What they are recognised by.
+        close: Take no more of them.
+    """
+
+    __slots__ = ("_receive", "close", "reply_to", "request_id")
+
+    def __init__(self, reply_to: str, request_id: str, receive: Callable[[], Awaitable[Any]], close: Callable[[], Any]) -> None:
+        self.reply_to = reply_to
+        self.request_id = request_id
+        self._receive = receive
+        self.close = close
+
+    async def receive(self, timeout: float | None) -> Ack | ClientAnswer | None:
+        """The next answer, or ``None`` if none comes in ``timeout`` seconds."""
+        try:
+            answer = read(await asyncio.wait_for(self._receive(), timeout))
+        except asyncio.TimeoutError:
+            return None
+        return answer if isinstance(answer, (Ack, ClientAnswer)) else None
 
 
 class _Subscription:
@@ -49,6 +79,7 @@ class Relay:
 
     Attributes:
         process: Name of the server process.
+        ack_timeout: Seconds another process may take to confirm a question.
         gaps: How many messages were lost on the way to this process.
         refused: How many messages could not be understood.
         is_available: Whether the channel layer answered last time.
@@ -64,7 +95,7 @@ class Relay:
         """
         self._layer = layer
         self.process = process
-        self._ack_timeout = ack_timeout
+        self.ack_timeout = ack_timeout
         expiry = getattr(layer, "group_expiry", 86_400)
         self._renewal_interval = renewal_interval if renewal_interval is not None else expiry / 3
         self._renewed_at: float | None = None
@@ -75,7 +106,7 @@ class Relay:
         self._tasks: set[asyncio.Task[Any]] = set()
         self._subscriptions: dict[str, _Subscription] = {}
         self._handlers: dict[str, Handler] = {}
-        self._waiting: dict[str, asyncio.Future[Ack]] = {}
+        self._waiting: dict[str, asyncio.Queue[Any]] = {}
         self._sent: OrderedDict[str, int] = OrderedDict()
         self._seen: dict[str, dict[str, int]] = {}
         self.gaps = 0
@@ -83,7 +114,7 @@ class Relay:
         self.is_available = True
 
     def register(self, hub: str, handler: Handler) -> None:
-        """Hand :class:`Deliver` and :class:`GroupCommand` messages of a hub to this."""
+        """Hand messages for a hub to this."""
         self._handlers[hub] = handler
 
     # Publishing
@@ -101,41 +132,40 @@ class Relay:
             self._sent.popitem(last=False)
         await self._ask_layer(self._layer.group_send(address, write(make(number))))
 
-    async def command(self, address: str, make: Callable[[str, str], GroupCommand]) -> Ack | None:
+    async def ask(self, address: str, make: Callable[[str, str], Question]) -> Conversation:
         """
-        Send a command to every process that is a member of ``address``, and wait for the one it concerns.
+        Send a question to every process that is a member of ``address``; the one it concerns answers.
+
+        Args:
+            address: Channel-layer group.
+            make: Makes the question from the channel to answer on and the request id.
 
         Returns:
-            Its answer, or ``None`` if none came in time.
+            What its answers are read from. Close it in the end.
 
         Raises:
             BackplaneUnavailable: The channel layer cannot be reached.
         """
+        conversation = await self._open_conversation()
+        try:
+            await self._ask_layer(self._layer.group_send(address, write(make(conversation.reply_to, conversation.request_id))))
+        except BackplaneUnavailable:
+            conversation.close()
+            raise
+        return conversation
+
+    async def _open_conversation(self) -> Conversation:
         request_id = uuid.uuid4().hex
-        if self._channel is not None:
-            return await self._command_on_own_channel(address, make(self._channel, request_id), request_id)
-        channel = await self._ask_layer(self._layer.new_channel())
-        await self._ask_layer(self._layer.group_send(address, write(make(channel, request_id))))
-        try:
-            answer = read(await asyncio.wait_for(self._layer.receive(channel), self._ack_timeout))
-        except asyncio.TimeoutError:
-            return None
-        return answer if isinstance(answer, Ack) else None
+        if self._channel is None:  # a process that only publishes
+            channel = await self._ask_layer(self._layer.new_channel())
+            return Conversation(channel, request_id, lambda: self._layer.receive(channel), lambda: None)
+        answers: asyncio.Queue[Any] = asyncio.Queue()
+        self._waiting[request_id] = answers
+        return Conversation(self._channel, request_id, answers.get, lambda: self._waiting.pop(request_id, None))
 
-    async def _command_on_own_channel(self, address: str, command: GroupCommand, request_id: str) -> Ack | None:
-        answer: asyncio.Future[Ack] = asyncio.get_running_loop().create_future()
-        self._waiting[request_id] = answer
-        try:
-            await self._ask_layer(self._layer.group_send(address, write(command)))
-            return await asyncio.wait_for(answer, self._ack_timeout)
-        except asyncio.TimeoutError:
-            return None
-        finally:
-            self._waiting.pop(request_id, None)
-
-    async def answer(self, command: GroupCommand, error: str = "") -> None:
-        """Confirm a command, or say why it was refused."""
-        await self._ask_layer(self._layer.send(command.reply_to, write(Ack(v=VERSION, request_id=command.request_id, error=error))))
+    async def answer(self, question: Question, answer: Ack | ClientAnswer) -> None:
+        """Answer a question."""
+        await self._ask_layer(self._layer.send(question.reply_to, write(answer)))
 
     async def _ask_layer(self, awaitable: Awaitable[Any]) -> Any:
         try:
@@ -256,10 +286,9 @@ class Relay:
             self.refused += 1
             logger.warning("A message on the channel layer was refused: %s", error)
             return
-        if isinstance(message, Ack):
-            waiting = self._waiting.pop(message.request_id, None)
-            if waiting is not None and not waiting.done():
-                waiting.set_result(message)
+        if isinstance(message, (Ack, ClientAnswer)):
+            if (answers := self._waiting.get(message.request_id)) is not None:
+                answers.put_nowait(data)
             return
         if isinstance(message, Deliver):
             if message.origin == self.process:
@@ -267,8 +296,7 @@ class Relay:
             self._count(message)
         self._hand_over(message)
 
-    def _hand_over(self, message: RelayMessage) -> None:
-        assert not isinstance(message, Ack)
+    def _hand_over(self, message: Deliver | Question) -> None:
         handler = self._handlers.get(message.hub)
         if handler is None:
             self.refused += 1

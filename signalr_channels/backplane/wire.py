@@ -8,7 +8,7 @@ import msgspec
 
 from signalr_channels.hubs.lifetime import Audience
 
-__all__ = ["Ack", "Deliver", "GroupCommand", "RelayMessage", "read", "write"]
+__all__ = ["Ack", "ClientAnswer", "ClientInvoke", "Deliver", "GroupCommand", "RelayMessage", "read", "write"]
 
 VERSION = 1
 
@@ -50,7 +50,33 @@ class Ack(msgspec.Struct, tag_field="type", tag="signalr.ack", frozen=True, kw_o
     error: str = ""
 
 
-RelayMessage = Union[Deliver, GroupCommand, Ack]
+class ClientInvoke(msgspec.Struct, tag_field="type", tag="signalr.invoke", frozen=True, kw_only=True):
+    """Call a client method of one connection; its owner confirms with an :class:`Ack`, and answers with a :class:`ClientAnswer`."""
+
+    v: int
+    hub: str
+    connection_id: str
+    invocation_id: str
+    """As the payloads have it; unique over processes."""
+    payloads: dict[str, bytes]
+    reply_to: str
+    request_id: str
+
+
+class ClientAnswer(msgspec.Struct, tag_field="type", tag="signalr.answer", frozen=True, kw_only=True):
+    """What the client answered, or why it did not."""
+
+    v: int
+    request_id: str
+    protocol: str
+    """Hub protocol the result is encoded in."""
+    result: bytes | None = None
+    error: str | None = None
+    is_lost: bool = False
+    """The connection ended before it answered."""
+
+
+RelayMessage = Union[Deliver, GroupCommand, Ack, ClientInvoke, ClientAnswer]
 
 
 def write(message: RelayMessage) -> dict[str, Any]:

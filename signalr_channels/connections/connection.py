@@ -120,7 +120,7 @@ class Connection:
 
     def receive_eof(self, reason: CloseReason, exception: Exception | None = None) -> None:
         """The transport is gone; ``reason`` counts unless the connection had ended before, or ended inside a message."""
-        self._transport_gone = True
+        self._stop_writing()  # not every server ends a blocked write by itself
         self.engine.receive_eof()
         for event in self.engine.events_received():
             if isinstance(event, ConnectionFailed):
@@ -198,14 +198,24 @@ class Connection:
         except (OSError, RuntimeError) as error:
             self._lose_transport(error)
         finally:
-            self._writer = None
-            self._outbox = None
-            self._outbox_bytes = 0
-            if self._drained is not None and not self._drained.done():
-                self._drained.set_result(None)
-            self._drained = None
+            self._writing_ended()
         if self._closed_at is not None:
             self._close_transport()
+
+    def _writing_ended(self) -> None:
+        self._writer = None
+        self._outbox = None
+        self._outbox_bytes = 0
+        if self._drained is not None and not self._drained.done():
+            self._drained.set_result(None)
+        self._drained = None
+
+    def _stop_writing(self) -> None:
+        """End the write under way. Its task may not have begun, so it cannot be left to clean up by itself."""
+        self._transport_gone = True
+        if self._writer is not None:
+            self._writer.cancel()
+            self._writing_ended()
 
     @property
     def is_congested(self) -> bool:
@@ -330,13 +340,9 @@ class Connection:
 
     def _give_up(self, text: str) -> None:
         logger.warning("%s: %s", self.connection_id, text)
-        if self._outbox is not None:
-            self._outbox.clear()
-        self._transport_gone = True
         self.engine.state = EngineState.CLOSED
         self.transport.abort()
-        if self._writer is not None:
-            self._writer.cancel()
+        self._stop_writing()
         self._closed_at = self.clock()
         self._end(Disconnect(reason=CloseReason.SLOW_CONSUMER, stop_called=False, exception=SlowConnection(text), allows_reconnect=True))
 

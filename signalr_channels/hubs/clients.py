@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import asyncio
+from collections.abc import Callable, Iterable
 from typing import Any
 
+from signalr_channels.exceptions import ClientResultError
 from signalr_channels.hubs.lifetime import EVERYONE, Audience, AudienceKind
 from signalr_channels.hubs.reach import Reach
 from signalr_channels.protocols.messages import Invocation
 
-__all__ = ["ClientProxy", "HubCallerClients", "HubClients"]
+__all__ = ["ClientProxy", "HubCallerClients", "HubClients", "SingleClientProxy"]
 
 
 def _names(names: Iterable[str], what: str) -> tuple[str, ...]:
@@ -53,16 +55,60 @@ class ClientProxy:
         self._reach.run("send", lambda: self.asend(target, *args))
 
     def __repr__(self) -> str:
-        return f"<ClientProxy {self._audience.kind.value} {self._audience.names!r} of {self._reach.hub_name}>"
+        return f"<{type(self).__name__} {self._audience.kind.value} {self._audience.names!r} of {self._reach.hub_name}>"
+
+
+class SingleClientProxy(ClientProxy):
+    """One connection. ``ainvoke`` calls a client method and waits for its result."""
+
+    __slots__ = ("_before_asking",)
+
+    def __init__(self, reach: Reach, audience: Audience, before_asking: Callable[[], None] | None = None) -> None:
+        super().__init__(reach, audience)
+        self._before_asking = before_asking
+
+    async def ainvoke(self, target: str, /, *args: Any, result_type: Any = Any, timeout: float | None = None) -> Any:
+        """
+        Call the client method ``target`` and wait for what it returns.
+
+        Args:
+            target: Name of the client method.
+            args: Its arguments.
+            result_type: What the result is converted to, such as ``int`` or a dataclass.
+            timeout: Seconds to wait; ``None`` waits as long as the connection lives.
+
+        A hub method that asks its own connection's clients gives up its slot, so the answer can be read.
+
+        Raises:
+            ClientResultError: The client answered with an error, nothing, or another type, or not in time.
+            ConnectionClosed: There is no such connection, or it ended meanwhile.
+            BackplaneUnavailable: Its process could not be reached.
+            WrongContext: ``on_connected`` asked; messages are not read yet.
+        """
+        if self._before_asking is not None:
+            self._before_asking()
+        asking = self._reach.invoke(self._audience.names[0], target, args, result_type)
+        try:
+            return await asyncio.wait_for(asking, timeout)
+        except asyncio.TimeoutError:
+            raise ClientResultError(f"The client did not answer within {timeout:g} s.") from None
+
+    def invoke(self, target: str, /, *args: Any, result_type: Any = Any, timeout: float | None = None) -> Any:
+        """:meth:`ainvoke` for code without an event loop."""
+        return self._reach.run("invoke", lambda: self.ainvoke(target, *args, result_type=result_type, timeout=timeout))
 
 
 class HubClients:
     """The audiences that need no caller."""
 
-    __slots__ = ("_reach",)
+    __slots__ = ("_before_asking", "_reach")
 
-    def __init__(self, reach: Reach) -> None:
+    def __init__(self, reach: Reach, before_asking: Callable[[], None] | None = None) -> None:
         self._reach = reach
+        self._before_asking = before_asking
+
+    def _single(self, connection_id: str) -> SingleClientProxy:
+        return SingleClientProxy(self._reach, Audience(AudienceKind.CONNECTIONS, (connection_id,)), self._before_asking)
 
     def _proxy(self, kind: AudienceKind, names: tuple[str, ...], excluded: tuple[str, ...] = ()) -> ClientProxy:
         return ClientProxy(self._reach, Audience(kind, names, excluded))
@@ -76,9 +122,9 @@ class HubClients:
         """Every connection but these."""
         return self._proxy(AudienceKind.ALL, (), _names(connection_ids, "all_except"))
 
-    def client(self, connection_id: str) -> ClientProxy:
+    def client(self, connection_id: str) -> SingleClientProxy:
         """One connection. An unknown id is nobody."""
-        return self._proxy(AudienceKind.CONNECTIONS, (_name(connection_id, "client"),))
+        return self._single(_name(connection_id, "client"))
 
     def clients(self, connection_ids: Iterable[str]) -> ClientProxy:
         """Several connections, each once."""
@@ -110,14 +156,14 @@ class HubCallerClients(HubClients):
 
     __slots__ = ("_caller_id",)
 
-    def __init__(self, reach: Reach, caller_id: str) -> None:
-        super().__init__(reach)
+    def __init__(self, reach: Reach, caller_id: str, before_asking: Callable[[], None] | None = None) -> None:
+        super().__init__(reach, before_asking)
         self._caller_id = caller_id
 
     @property
-    def caller(self) -> ClientProxy:
+    def caller(self) -> SingleClientProxy:
         """The connection that called."""
-        return self._proxy(AudienceKind.CONNECTIONS, (self._caller_id,))
+        return self._single(self._caller_id)
 
     @property
     def others(self) -> ClientProxy:

@@ -169,7 +169,8 @@ class HubDispatcher:
             own = type(error).__module__ == HubException.__module__
             return f"{base} {'HubException' if own else type(error).__name__}: {error}"
         if self.options.ENABLE_DETAILED_ERRORS:
-            return f"{base} {type(error).__name__}: {error}"
+            # Our own errors have .NET's names for clients, which compare them.
+            return f"{base} {getattr(error, 'kind', None) or type(error).__name__}: {getattr(error, 'text', None) or error}"
         return base
 
 

@@ -10,17 +10,18 @@ import abc
 import datetime
 import enum
 import uuid
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
 
 from signalr_channels.connections.connection import Connection
-from signalr_channels.exceptions import HubException
+from signalr_channels.exceptions import ConnectionClosed, HubException
+from signalr_channels.hubs.client_results import ClientResults
 from signalr_channels.protocols.base import EncodedMessage, HubProtocol
 from signalr_channels.protocols.endings import CloseReason
-from signalr_channels.protocols.messages import Invocation
+from signalr_channels.protocols.messages import Completion, Invocation
 
 __all__ = [
     "EVERYONE",
@@ -259,6 +260,7 @@ class HubLifetimeManager(abc.ABC):
     """
 
     index: ConnectionIndex
+    client_results: ClientResults
 
     @abc.abstractmethod
     def connect(self, connection: Connection) -> Awaitable[None] | None:
@@ -279,6 +281,31 @@ class HubLifetimeManager(abc.ABC):
         """
 
     @abc.abstractmethod
+    async def invoke(self, connection_id: str, target: str, arguments: Sequence[Any]) -> tuple[HubProtocol, Completion]:
+        """
+        Call a client method of one connection, of whatever process, and wait for its answer.
+
+        Returns:
+            The client's completion, and the encoding its result is in.
+
+        Raises:
+            ConnectionClosed: There is no such connection, or it ended while we waited.
+            BackplaneUnavailable: Its process could not be reached.
+        """
+
+    async def invoke_local(self, connection: Connection, target: str, arguments: Sequence[Any]) -> tuple[HubProtocol, Completion]:
+        """:meth:`invoke` for a connection of this process."""
+        results, protocol = self.client_results, connection.hub_protocol
+        assert protocol is not None
+        invocation_id = results.next_id()
+        answer = results.ask(connection.connection_id, invocation_id)
+        try:
+            connection.send(Invocation(target=target, arguments=arguments, invocation_id=invocation_id))
+            return protocol, await answer
+        finally:
+            results.forget(invocation_id)
+
+    @abc.abstractmethod
     async def add_to_group(self, connection_id: str, group: str) -> None:
         """Put a connection, of whatever process, into a group. Doing it twice, or with an unknown connection, changes nothing."""
 
@@ -292,6 +319,7 @@ class InMemoryHubLifetimeManager(HubLifetimeManager):
 
     def __init__(self, maximum_groups: int = 1000) -> None:
         self.index = ConnectionIndex(maximum_groups)
+        self.client_results = ClientResults()
 
     def connect(self, connection: Connection) -> None:
         """Take a connection in."""
@@ -304,6 +332,13 @@ class InMemoryHubLifetimeManager(HubLifetimeManager):
     async def send(self, audience: Audience, message: Invocation) -> None:
         """Send a client invocation to an audience."""
         self.index.deliver(audience, SharedInvocation(message).encoded)
+
+    async def invoke(self, connection_id: str, target: str, arguments: Sequence[Any]) -> tuple[HubProtocol, Completion]:
+        """Call a client method of one connection and wait for its answer."""
+        connection = self.index.connections.get(connection_id)
+        if connection is None or connection.is_closed:
+            raise ConnectionClosed(f"Connection '{connection_id}' does not exist.")
+        return await self.invoke_local(connection, target, arguments)
 
     async def add_to_group(self, connection_id: str, group: str) -> None:
         """Put a connection into a group."""

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, TypeVar
 
+from signalr_channels.hubs.client_results import read_result
 from signalr_channels.hubs.lifetime import Audience, HubLifetimeManager
 from signalr_channels.hubs.sync import run_from_sync
 from signalr_channels.protocols.messages import Invocation
@@ -28,6 +29,11 @@ class Reach:
     async def send(self, audience: Audience, message: Invocation) -> None:
         """See :meth:`HubLifetimeManager.send`."""
         await self._manager.send(audience, message)
+
+    async def invoke(self, connection_id: str, target: str, arguments: Sequence[Any], result_type: Any) -> Any:
+        """See :meth:`HubLifetimeManager.invoke`; gives the result, converted."""
+        protocol, completion = await self._manager.invoke(connection_id, target, arguments)
+        return read_result(protocol, completion, result_type)
 
     async def add_to_group(self, connection_id: str, group: str) -> None:
         """See :meth:`HubLifetimeManager.add_to_group`."""

@@ -10,6 +10,7 @@ Source: ``DefaultHubDispatcher.cs``; reference sections 5.2, 5.6, 5.7.
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import logging
 from collections import deque
 from collections.abc import Callable, Coroutine, Sequence
@@ -22,6 +23,8 @@ from signalr_channels.exceptions import (
     HubException,
     InvocationNotPermitted,
     LocalProtocolError,
+    RemoteProtocolError,
+    WrongContext,
 )
 from signalr_channels.hubs.binding import BoundMethod
 from signalr_channels.hubs.clients import HubCallerClients
@@ -47,6 +50,27 @@ from signalr_channels.protocols.messages import (
 __all__ = ["HubSession"]
 
 logger = logging.getLogger("signalr_channels.hubs")
+
+
+class _Call:
+    """A running plain invocation, and whether it holds one of its connection's slots."""
+
+    __slots__ = ("_holds_slot", "session")
+
+    def __init__(self, session: HubSession, holds_slot: bool) -> None:
+        self.session = session
+        self._holds_slot = holds_slot
+
+    def give_up_slot(self) -> None:
+        """Let the next invocation run."""
+        if self._holds_slot:
+            self._holds_slot = False
+            self.session._free_slot()
+        else:
+            self.session._go_on()
+
+
+_current_call: contextvars.ContextVar[_Call | None] = contextvars.ContextVar("signalr_current_call", default=None)
 
 
 class HubSession:
@@ -114,7 +138,7 @@ class HubSession:
     def clients(self) -> HubCallerClients:
         """Audiences, as seen from this connection."""
         if self._clients is None:
-            self._clients = HubCallerClients(self.dispatcher.reach, self.connection.connection_id)
+            self._clients = HubCallerClients(self.dispatcher.reach, self.connection.connection_id, self._before_asking)
         return self._clients
 
     @property
@@ -145,6 +169,17 @@ class HubSession:
             if self._ready is None:
                 self._ready = asyncio.get_running_loop().create_future()
             await asyncio.shield(self._ready)
+
+    def _handle_at_once(self, event: Event) -> bool:
+        """
+        Handle what need not wait behind invocations: a client's answer, for which one of them may be waiting.
+
+        The reference lets it wait, which holds up a call for good if another one waits for its slot.
+        """
+        if isinstance(event, Completion) and (self._uploads is None or event.invocation_id not in self._uploads):
+            self._take_completion(event)
+            return True
+        return False
 
     def _wait(self, event: Event) -> None:
         if self._pending is None:
@@ -282,6 +317,8 @@ class HubSession:
             raise AssertionError(f"{method.name} suspended although it has no await")
 
     async def _run(self, message: Invocation, method: HubMethod, arguments: Sequence[Any], *, uses_slot: bool) -> None:
+        call = _Call(self, uses_slot)
+        _current_call.set(call)
         try:
             await self._check_permission(method, arguments)
             result = await self.dispatcher.invoke(self._hub(), method, arguments)
@@ -293,9 +330,24 @@ class HubSession:
             self._fail(message.invocation_id, method, error)
         finally:
             self._close_uploads(message.stream_ids)
-            if uses_slot:
-                self._free_slots += 1
-            self._go_on()
+            call.give_up_slot()
+
+    def _free_slot(self) -> None:
+        self._free_slots += 1
+        self._go_on()
+
+    def _before_asking(self) -> None:
+        """
+        Called when hub code asks a client for a result.
+
+        Raises:
+            WrongContext: ``on_connected`` asks; the answer could not be read.
+        """
+        if self._start is not None:
+            raise WrongContext("Client results inside OnConnectedAsync Hub methods are not allowed.")
+        call = _current_call.get()
+        if call is not None and call.session is self:
+            call.give_up_slot()
 
     async def _check_permission(self, method: HubMethod, arguments: Sequence[Any]) -> None:
         if method.permission_classes:
@@ -418,8 +470,12 @@ class HubSession:
         entry = None if self._uploads is None else self._uploads.get(message.invocation_id)
         if entry is not None:
             entry.end(HubException(message.error) if message.error is not None else None)
-        else:
-            logger.debug("%s: a completion for an unknown invocation was ignored", self.connection.connection_id)
+            return
+        try:
+            if not self.dispatcher.manager.client_results.complete(self.connection.connection_id, message):
+                logger.debug("%s: a completion for an unknown invocation was ignored", self.connection.connection_id)
+        except RemoteProtocolError as error:
+            self.connection.fail(CloseReason.PROTOCOL_ERROR, error)
 
     # Answers
 
@@ -467,6 +523,7 @@ class HubSession:
         disconnect = connection.disconnect
         assert disconnect is not None
         self.context.mark_aborted()
+        self.dispatcher.manager.client_results.connection_ended(connection.connection_id)
         if self._start is not None:
             await asyncio.wait([self._start])
         self._abandon_work()

@@ -150,6 +150,10 @@ class PeerHub(Hub):
     async def to_user(self, user: str, text: str) -> None:
         await self.clients.user(user).asend(MESSAGE, "ToUser", text)
 
+    @hub_method(name="AskClient")
+    async def ask_client(self, id: str, n: Int32) -> int:
+        return int(await self.clients.client(id).ainvoke("Ask", n, result_type=Int32))
+
     # Groups.
 
     @hub_method(name="Join")

@@ -6,7 +6,7 @@ Source: msgspec documentation, "Supported Types".
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import msgspec
@@ -18,9 +18,13 @@ LIST_LIKE = (inspect.ListType, inspect.SetType, inspect.FrozenSetType, inspect.V
 WITH_FIELDS = (inspect.StructType, inspect.DataclassType, inspect.TypedDictType, inspect.NamedTupleType)
 
 
-def annotation_info(annotation: Any) -> inspect.Type:
+def annotation_info(annotation: Any, decoder: Callable[[Any], object] = msgspec.json.Decoder) -> inspect.Type:
     """
     Describe an annotation.
+
+    Args:
+        annotation: Of a parameter, resolved.
+        decoder: The class that is to read its values; it may refuse more.
 
     Raises:
         TypeError: msgspec cannot read it; the text names the annotation.
@@ -31,16 +35,16 @@ def annotation_info(annotation: Any) -> inspect.Type:
             # msgspec takes any class for one that a hook of ours converts; there is no such hook. ``object`` is anything.
             if isinstance(part, inspect.CustomType) and part.cls is not object:
                 raise TypeError(f"values of {part.cls.__qualname__} cannot be read from the wire")
-        msgspec.json.Decoder(annotation)
+        decoder(annotation)
     except (TypeError, NameError) as error:
         raise TypeError(f"the annotation {_shown(annotation)} is not supported: {error}") from error
     return info
 
 
-def check_annotations(annotations: Sequence[Any]) -> None:
+def check_annotations(annotations: Sequence[Any], decoder: Callable[[Any], object] = msgspec.json.Decoder) -> None:
     """Raise a :exc:`TypeError` for the first annotation that msgspec cannot read."""
     for annotation in annotations:
-        annotation_info(annotation)
+        annotation_info(annotation, decoder)
 
 
 def tuple_of(annotations: Sequence[Any]) -> Any:

@@ -115,7 +115,7 @@ class MessagePackHubProtocol(HubProtocol):
 
     def argument_decoder(self, types: Sequence[Any]) -> Callable[[Raw], Sequence[Any]]:
         """Make a function that reads an array of arguments."""
-        check_annotations(types)
+        check_annotations(types, msgspec.msgpack.Decoder)
         decode: Callable[[Raw], Sequence[Any]] = _value_reader(tuple_of(types))
 
         def decode_arguments(raw: Raw) -> Sequence[Any]:
@@ -128,7 +128,7 @@ class MessagePackHubProtocol(HubProtocol):
 
     def value_decoder(self, type: Any) -> Callable[[Raw], Any]:
         """Make a function that reads a stream item or a result."""
-        annotation_info(type)
+        annotation_info(type, msgspec.msgpack.Decoder)
         decode = _value_reader(type)
 
         def decode_value(raw: Raw) -> Any:

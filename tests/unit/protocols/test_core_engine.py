@@ -368,7 +368,7 @@ def test_messages_may_be_cut_anywhere(cut: int, as_text: bool) -> None:
 
 def test_a_type_nobody_knows_is_skipped() -> None:
     engine = open_engine()
-    engine.receive_data(b'{"type":99}\x1e{"type":-1,"target":7}\x1e' + FORGET, now=0.0)
+    engine.receive_data(b'{"type":99}\x1e{"type":-1,"whatever":7}\x1e' + FORGET, now=0.0)
     assert plain(engine.events_received()) == plain([invocation("Forget")])
     assert engine.data_to_send() == []
 
