@@ -320,7 +320,7 @@ class LifetimeEventAdmin(HistoryAdmin):
     list_display = ("when", "kind_tag", "reason_and_detail", "hub_and_path", "link_to_connection", "who", "transport", "remote_address")
     list_display_links = ("when",)
     list_filter = (KindFilter, ReasonFilter, HubFilter, TransportFilter)
-    search_fields = ("connection_id__startswith", "user_identifier__startswith", "remote_address__startswith")
+    search_fields = ("connection__connection_id__startswith", "user_identifier__startswith", "remote_address__startswith")
     search_help_text = _("Start of a connection id, of a user identifier, or of a remote address.")
     sortable_by = ("when",)
     fieldsets = (

@@ -19,12 +19,29 @@ from django.core.signals import setting_changed
 __all__ = ["HUB_SETTINGS", "SignalRSettings", "get_settings", "hub_settings", "setting_problems"]
 
 
-def _setting(default: Any, unit: str, text: str, *, mirrors: str = "", hub: bool = False, minimum: float | None = None,
-             nullable: bool = False) -> Any:  # fmt: skip
-    metadata = {"unit": unit, "text": text, "mirrors": mirrors, "hub": hub, "minimum": minimum, "nullable": nullable}
-    if isinstance(default, (list, dict)):
-        raise AssertionError("defaults are immutable")
-    return field(default=default, metadata=metadata)
+def _setting(
+    default: Any,
+    unit: str,
+    text: str,
+    *,
+    mirrors: str = "",
+    hub: bool = False,
+    minimum: float | None = None,
+    nullable: bool = False,
+    choices: Sequence[str] = (),
+) -> Any:
+    return field(
+        default=default,
+        metadata={
+            "unit": unit,
+            "text": text,
+            "mirrors": mirrors,
+            "hub": hub,
+            "minimum": minimum,
+            "nullable": nullable,
+            "choices": choices,
+        },
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -170,7 +187,24 @@ class SignalRSettings:
         "",
         "Callable (or its dotted name) that turns a user into the text clients.user() addresses. None takes the primary key.",
         mirrors="IUserIdProvider",
+        hub=True,
         nullable=True,
+    )
+
+    ACCESS_TOKEN_IN_QUERY: str = _setting(
+        "browser",
+        "",
+        "Where an access_token in the query counts: 'browser' for web sockets and event streams only, where browsers cannot send a header; "
+        "'always' for every request.",
+        hub=True,
+        choices=("browser", "always"),
+    )
+    CLOSE_ON_AUTHENTICATION_EXPIRATION: bool = _setting(
+        False,
+        "",
+        "Whether a connection ends when its access token runs out; the client may come back with a new one.",
+        mirrors="CloseOnAuthenticationExpiration",
+        hub=True,
     )
 
     # Hub methods
@@ -230,6 +264,8 @@ def setting_problems(values: Mapping[str, Any], *, known: frozenset[str] | None 
         if value is None:
             if not meta["nullable"]:
                 problems.append((name, f"{name} may not be None"))
+        elif meta["choices"] and value not in meta["choices"]:
+            problems.append((name, f"{name} must be one of {', '.join(map(repr, meta['choices']))}, not {value!r}"))
         elif meta["minimum"] is not None and (isinstance(value, bool) or not isinstance(value, (int, float)) or value < meta["minimum"]):
             problems.append((name, f"{name} must be a number of {meta['unit']}, at least {meta['minimum']:g}, not {value!r}"))
     return problems

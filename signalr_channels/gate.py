@@ -52,6 +52,8 @@ class Admission:
 
     user: Any
     user_identifier: str | None
+    expires_at: float | None = None
+    """When the access token runs out, in seconds since 1970."""
 
 
 def clean(text: str | None) -> str:
@@ -91,13 +93,21 @@ async def admit(scope: MutableMapping[str, Any], endpoint: HubEndpoint) -> Admis
             reason=CloseReason.ORIGIN_REJECTED,
             detail=f"The origin {clean(origin)} is not in ALLOWED_ORIGINS, and is not the host {clean(header(scope, b'host'))}.",
         )
-    user = await authenticate(scope)
+    identity = await authenticate(scope, options)
+    user = identity.user
     permission_classes = endpoint.permission_classes
     if permission_classes and not await is_permitted(permission_classes, PermissionRequest(user=user, hub=endpoint.hub)):
         if getattr(user, "is_authenticated", False):
             raise Refusal(403, reason=CloseReason.PERMISSION_DENIED, detail="A permission class of the hub said no.")
-        raise Refusal(401, reason=CloseReason.UNAUTHORIZED, detail="The hub asks for a login; the request carried none.")
-    return Admission(user=user, user_identifier=user_identifier(user, options))
+        challenge = identity.challenge
+        headers = [] if challenge is None else [(b"www-authenticate", challenge.encode("latin-1", "replace"))]
+        detail = "The hub asks for a login; the request carried none."
+        if challenge is not None and "expired" in challenge:
+            raise Refusal(401, reason=CloseReason.TOKEN_EXPIRED, detail="The access token had expired.", headers=headers)
+        if challenge is not None and "error" in challenge:
+            detail = "The access token is not valid."
+        raise Refusal(401, reason=CloseReason.UNAUTHORIZED, detail=detail, headers=headers)
+    return Admission(user=user, user_identifier=user_identifier(user, options), expires_at=identity.expires_at)
 
 
 def cors_headers(scope: Mapping[str, Any], endpoint: HubEndpoint) -> Headers:

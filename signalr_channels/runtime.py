@@ -15,6 +15,7 @@ import secrets
 import signal
 import socket
 import threading
+import time
 from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -106,6 +107,7 @@ class Runtime:
         self._heartbeat.add(self._tick_connections)
         self._heartbeat.add(self.store.expire)
         self._heartbeat.add(self._expire_polls)
+        self._heartbeat.add(self._expire_tokens)
         self._heartbeat.add(self._touch)
         self._heartbeat.add(self._close_old_database_connections)
         if self.relay is not None:
@@ -210,6 +212,13 @@ class Runtime:
     def _tick_connections(self, now: float) -> None:
         for connection in self.store:
             connection.tick(now)
+
+    def _expire_tokens(self, now: float) -> None:
+        """End connections whose access token has run out."""
+        moment = time.time()
+        for opened in tuple(self._open.values()):
+            if opened.expires_at is not None and opened.expires_at <= moment and not opened.connection.is_closed:
+                opened.expire()
 
     def _expire_polls(self, now: float) -> None:
         """End long-polling connections whose client stays away, and forget what nobody came to fetch."""

@@ -32,6 +32,8 @@ class OpenConnection:
     """A connection of this process with everything around it."""
 
     session: HubSession
+    expires_at: float | None = None
+    """When its access token runs out, in seconds since 1970; ``None`` if that does not end it."""
     finished: asyncio.Task[None] | None = None
     """Runs once the connection has ended: ``on_disconnected``, history, clean-up."""
 
@@ -50,6 +52,15 @@ class OpenConnection:
             if self._ended is None:
                 self._ended = asyncio.get_running_loop().create_future()
             await asyncio.shield(self._ended)
+
+    def renew(self, admission: Admission, endpoint: HubEndpoint) -> None:
+        """Another request of the connection was let in: its token counts from now on."""
+        if endpoint.options.CLOSE_ON_AUTHENTICATION_EXPIRATION:
+            self.expires_at = admission.expires_at
+
+    def expire(self) -> None:
+        """The access token has run out: the client is told to come back with another."""
+        self.connection.close(CloseReason.TOKEN_EXPIRED, allow_reconnect=True)
 
     def mark_ended(self, finished: asyncio.Task[None]) -> None:
         """The connection has ended; ``finished`` tidies up."""
@@ -121,6 +132,7 @@ def open_connection(
     log = LifetimeLog(runtime, info, connection)
     context = HubCallerContext(connection, admission.user, scope)
     opened = OpenConnection(session=HubSession(dispatcher, connection, context, on_connecting=log.connected))
+    opened.renew(admission, endpoint)
 
     def ended() -> None:
         if isinstance(transport, LongPollingTransport) and transport.is_closed:

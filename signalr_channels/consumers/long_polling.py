@@ -44,6 +44,8 @@ async def serve_poll(
         _open(runtime, endpoint, scope, admission, connection_id)
         await respond(send, 200, content_type=BINARY, headers=all_headers)
         return
+    if (opened := runtime.get(connection_id)) is not None:
+        opened.renew(admission, endpoint)
     poll = await _wait(runtime, transport, receive, endpoint.options.POLL_TIMEOUT)
     if poll is None:
         return  # the client has gone, and may come back

@@ -37,6 +37,10 @@ class ClientResults:
         """Nobody waits for this answer any more; a late one is ignored."""
         self._waiting.pop(invocation_id, None)
 
+    def expects(self, invocation_id: str) -> bool:
+        """Whether somebody waits for this answer."""
+        return invocation_id in self._waiting
+
     def complete(self, connection_id: str, completion: Completion) -> bool:
         """
         Take a completion. False: nobody asked for it.

@@ -153,7 +153,7 @@ class HubSession:
     def receive(self, data: Data) -> None:
         """Take a chunk from the transport. Returns at once; look at :attr:`is_congested` before reading on."""
         for event in self.connection.receive(data):
-            if self._pending is not None or not self._handle(event):
+            if not (self._handle(event) if self._pending is None else self._handle_at_once(event)):
                 self._wait(event)
         if self._pending is not None:
             self._pending_bytes += len(data)
@@ -166,9 +166,7 @@ class HubSession:
     async def wait_ready(self) -> None:
         """Return when the transport may be read again."""
         while self.is_congested and not self.connection.is_closed:
-            if self._ready is None:
-                self._ready = asyncio.get_running_loop().create_future()
-            await asyncio.shield(self._ready)
+            await self._wait_for_wake()
 
     def _handle_at_once(self, event: Event) -> bool:
         """
@@ -176,7 +174,7 @@ class HubSession:
 
         The reference lets it wait, which holds up a call for good if another one waits for its slot.
         """
-        if isinstance(event, Completion) and (self._uploads is None or event.invocation_id not in self._uploads):
+        if isinstance(event, Completion) and self.dispatcher.manager.client_results.expects(event.invocation_id):
             self._take_completion(event)
             return True
         return False
@@ -200,6 +198,11 @@ class HubSession:
         self._pending_bytes = 0
         self.connection.hold_reading(False)
         self._wake()
+
+    async def _wait_for_wake(self) -> None:
+        if self._ready is None:
+            self._ready = asyncio.get_running_loop().create_future()
+        await asyncio.shield(self._ready)
 
     def _wake(self) -> None:
         if self._ready is not None:
@@ -247,7 +250,8 @@ class HubSession:
         if waiting is None and not self.dispatcher.has_on_connected:
             self.is_connected = True
             return True
-        self._pending = self._pending or deque()
+        self._pending = deque()
+        connection.hold_reading(True)
         self._start = self._spawn(self._run_start(waiting))
         return True
 
@@ -276,7 +280,7 @@ class HubSession:
             self._refuse_unknown(message)
             return True
         method = bound.method
-        if method.is_streaming and not message.stream_ids:
+        if method.is_streaming:
             self._complete_error(
                 message.invocation_id,
                 f"The client attempted to invoke the streaming '{method.name}' method with a non-streaming invocation.",
@@ -328,6 +332,9 @@ class HubSession:
             self._refuse_permission(message.invocation_id, method)
         except Exception as error:
             self._fail(message.invocation_id, method, error)
+        except asyncio.CancelledError:  # of something the method waited for, or ours when the process stops
+            self._complete_error(message.invocation_id, f"An unexpected error occurred invoking '{method.name}' on the server.")
+            raise
         finally:
             self._close_uploads(message.stream_ids)
             call.give_up_slot()
@@ -424,6 +431,7 @@ class HubSession:
             await _close_iterator(iterator, method)
         except Exception as error:
             self._log_failure(method, error)
+            await _close_iterator(iterator, method)  # it is still open if an item could not be encoded
             text = self.dispatcher.describe("An error occurred on the server while streaming results.", error)
             self._complete_error(invocation_id, text)
             return
@@ -523,9 +531,12 @@ class HubSession:
         disconnect = connection.disconnect
         assert disconnect is not None
         self.context.mark_aborted()
+        self._wake()
         self.dispatcher.manager.client_results.connection_ended(connection.connection_id)
         if self._start is not None:
             await asyncio.wait([self._start])
+        if self.is_connected and self._pending:
+            await self._work_off(self._pending)
         self._abandon_work()
         if self.is_connected and self.dispatcher.has_on_disconnected:
             timeout = self.dispatcher.options.ON_DISCONNECTED_TIMEOUT
@@ -537,6 +548,24 @@ class HubSession:
             except Exception as error:
                 logger.error("%s: on_disconnected of %s failed", connection.connection_id, self.dispatcher.name, exc_info=error)
         await self.dispatcher.manager.disconnect(connection)
+
+    async def _work_off(self, pending: deque[Event]) -> None:
+        """
+        Let the calls run that the client sent before it left, in their order.
+
+        Source: ASP.NET Core 10, observed; it waits for them without end.
+        """
+
+        async def wait() -> None:
+            while self._pending is not None:
+                await self._wait_for_wake()
+
+        timeout = self.dispatcher.options.ON_DISCONNECTED_TIMEOUT
+        try:
+            await asyncio.wait_for(wait(), timeout)
+        except asyncio.TimeoutError:
+            logger.warning("%s: %d messages that the client sent before it left were dropped: calls before them took over %g s "
+                           "(ON_DISCONNECTED_TIMEOUT)", self.connection.connection_id, len(pending), timeout)  # fmt: skip
 
     def _abandon_work(self) -> None:
         """Cancel streams and end uploads. Plain invocations run to their end; nobody hears of it."""
@@ -550,6 +579,8 @@ class HubSession:
 
     async def cancel_calls(self) -> None:
         """Cancel what still runs and wait for it, when the server process stops."""
+        if self._pending is not None:
+            self._pending.clear()
         tasks = tuple(self._tasks or ())
         for task in tasks:
             task.cancel()

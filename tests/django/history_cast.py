@@ -31,7 +31,9 @@ INFO = {
 }
 
 
-def event(kind: str, connection_id: str = "c1", *, process: str = PROCESS, time: Any = NOON, info: Any = None, **more: Any) -> LifetimeEvent:
+def event(
+    kind: str, connection_id: str = "c1", *, process: str = PROCESS, time: Any = NOON, info: Any = None, **more: Any
+) -> LifetimeEvent:
     """A lifetime event of a connection like any other."""
     connection = ConnectionInfo(connection_id=connection_id, **{**INFO, **(info or {})})
     return LifetimeEvent(kind=LifetimeEventKind(kind), connection=connection, process=process, time=time, **more)

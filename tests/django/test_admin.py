@@ -146,6 +146,7 @@ def test_the_filter_by_server_process(admin_client: Client) -> None:
 
 @pytest.mark.parametrize("query", ["state=nonsense", "process=nonsense"])
 def test_a_nonsensical_filter_leads_back_to_the_list(admin_client: Client, query: str) -> None:
+    populate(event("connected", time=now()))
     response = admin_client.get(f"{CONNECTIONS}?{query}")
     assert (response.status_code, response.headers["Location"]) == (302, f"{CONNECTIONS}?e=1")
 
@@ -161,7 +162,14 @@ def test_the_page_of_a_connection_shows_its_life_so_far(admin_client: Client) ->
     html = response.content.decode()
 
     assert [re.sub("<[^>]*>", "", row["kind"]) for row in response.context["events"]] == ["negotiated", "connected", "disconnected"]
-    for text in ("ping_timeout", "Silent for 30 seconds.", "What to do:", "CLIENT_TIMEOUT_INTERVAL", "Mozilla/5.0", "https://app.example.com"):
+    for text in (
+        "ping_timeout",
+        "Silent for 30 seconds.",
+        "What to do:",
+        "CLIENT_TIMEOUT_INTERVAL",
+        "Mozilla/5.0",
+        "https://app.example.com",
+    ):
         assert text in html, text
 
 
@@ -190,7 +198,14 @@ def test_a_long_life_shows_its_last_events(admin_client: Client, monkeypatch: py
 def test_the_list_of_events(admin_client: Client) -> None:
     populate(
         event("connected", "c1", time=now()),
-        event("rejected", "", time=now(), reason=CloseReason.ORIGIN_REJECTED, detail="https://evil.example", info={"origin": "https://evil.example"}),
+        event(
+            "rejected",
+            "",
+            time=now(),
+            reason=CloseReason.ORIGIN_REJECTED,
+            detail="https://evil.example",
+            info={"origin": "https://evil.example"},
+        ),
     )
     html = shown(admin_client, EVENTS)
 
@@ -338,7 +353,7 @@ def test_nobody_changes(admin_client: Client, model: Any) -> None:
     populate(event("connected", time=now()))
     url = page(model.objects.get())
 
-    assert "<input type=\"text\"" not in shown(admin_client, url)
+    assert '<input type="text"' not in shown(admin_client, url)
     assert admin_client.post(url, {"hub": "changed"}).status_code == 403
 
 
@@ -364,7 +379,7 @@ def test_who_may_delete_is_told_how_much(admin_client: Client) -> None:
     populate(event("connected", "c1", time=now()), event("reconnected", "c1", time=now()), event("connected", "c2", time=now()))
     url = f"{CONNECTIONS}{Connection.objects.get(connection_id='c1').pk}/delete/"
 
-    assert "<li>Lifetime events: 2</li>" in shown(admin_client, url).replace("lifetime events", "Lifetime events")
+    assert "<li>Lifetime events: 2</li>" in shown(admin_client, url)
     assert admin_client.post(url, {"post": "yes"}).status_code == 302
     assert [row.connection_id for row in Connection.objects.all()] == ["c2"]
     assert [row.connection_id for row in LifetimeEvent.objects.all()] == ["c2"]
@@ -376,7 +391,8 @@ def test_selected_rows_are_deleted_together(admin_client: Client) -> None:
     form = {"action": "delete_selected", "_selected_action": pks}
 
     confirmation = admin_client.post(CONNECTIONS, form).content.decode()
-    assert "Connections: 25" in confirmation.replace("connections: 25", "Connections: 25")
+    assert "<li>Connections: 25</li>" in confirmation
+    assert "<li>Lifetime events: 25</li>" in confirmation
     admin_client.post(CONNECTIONS, {**form, "post": "yes"})
 
     assert (Connection.objects.count(), LifetimeEvent.objects.count()) == (5, 5)
@@ -454,7 +470,9 @@ def test_users_may_live_in_another_database(admin_client: Client, settings: Any,
         html = shown(admin_client, f"{CONNECTIONS}?q=gra")
         assert "grace" in html
         assert all(shown(admin_client, url) for url in urls())
-        assert admin_client.post(CONNECTIONS, {"action": "delete_selected", "_selected_action": [row.pk for row in Connection.objects.all()]})
+        assert admin_client.post(
+            CONNECTIONS, {"action": "delete_selected", "_selected_action": [row.pk for row in Connection.objects.all()]}
+        )
         url = f"{CONNECTIONS}{Connection.objects.get(connection_id='c1').pk}/delete/"
         assert "c1" in shown(admin_client, url)
         assert admin_client.post(url, {"post": "yes"}).status_code == 302

@@ -142,7 +142,10 @@ def test_prune_deletes_what_ended_before_and_its_events() -> None:
         [
             *(event("connected", "old", time=old), end("old", time=old)),
             *(event("connected", "open", time=old), event("connected", "new", time=old), end("new", time=new)),
-            *(event("rejected", "", time=old, reason=CloseReason.UNAUTHORIZED), event("rejected", "", time=new, reason=CloseReason.UNAUTHORIZED)),
+            *(
+                event("rejected", "", time=old, reason=CloseReason.UNAUTHORIZED),
+                event("rejected", "", time=new, reason=CloseReason.UNAUTHORIZED),
+            ),
         ],
         {},
     )

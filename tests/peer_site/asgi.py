@@ -9,7 +9,7 @@ django_app = get_asgi_application()
 
 from signalr_channels.routing import HubRouter, map_hub  # noqa: E402 - hubs need Django set up
 from tests.peer_site.extra_hubs import ClosedHub, EverythingHub, StaffHub  # noqa: E402
-from tests.peer_site.hubs import BenchHub, ParallelHub, PeerHub, StrictHub  # noqa: E402
+from tests.peer_site.hubs import BenchHub, ParallelHub, PeerHub, SecureHub, StrictHub  # noqa: E402
 
 application = HubRouter(
     [
@@ -19,6 +19,7 @@ application = HubRouter(
         map_hub("peer-lp", PeerHub, TRANSPORTS=["longPolling"]),
         map_hub("peer-strict", StrictHub),
         map_hub("peer-parallel", ParallelHub),
+        map_hub("secure", SecureHub),
         map_hub("bench", BenchHub),
         map_hub("everything", EverythingHub),
         map_hub("everything-unlimited", EverythingHub, MAXIMUM_RECEIVE_MESSAGE_SIZE=None),

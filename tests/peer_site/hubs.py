@@ -12,8 +12,10 @@ from typing import Annotated, Optional
 from uuid import UUID
 
 import msgspec
+from django.contrib.auth.base_user import AbstractBaseUser
 
 from signalr_channels import Disconnect, Hub, HubException, hub_method
+from signalr_channels.hubs.permissions import IsAuthenticated
 
 Int32 = Annotated[int, msgspec.Meta(ge=-(2**31), le=2**31 - 1)]
 Int64 = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
@@ -233,6 +235,19 @@ class StrictHub(PeerHub):
         "CLIENT_TIMEOUT_INTERVAL": 2,
         "HANDSHAKE_TIMEOUT": 1,
         "STREAM_BUFFER_CAPACITY": 2,
+    }
+
+
+def user_name(user: AbstractBaseUser) -> str:
+    return user.get_username()
+
+
+class SecureHub(PeerHub):
+    permission_classes = [IsAuthenticated]
+    settings = {
+        "CLOSE_ON_AUTHENTICATION_EXPIRATION": True,
+        "USER_IDENTIFIER": user_name,
+        "ACCESS_TOKEN_IN_QUERY": "always",
     }
 
 

@@ -7,7 +7,7 @@ From the environment: ``PEER_LAYER`` (memory, pubsub, core), ``REDIS_URL``, ``PE
 import os
 
 DEBUG = False
-SECRET_KEY = "only-for-tests"
+SECRET_KEY = "only-for-tests-and-long-enough-for-sha256"
 ALLOWED_HOSTS = ["*"]
 USE_TZ = True
 INSTALLED_APPS = [
@@ -30,6 +30,7 @@ LAYERS = {
 CHANNEL_LAYERS = {"default": LAYERS[os.environ.get("PEER_LAYER", "memory")]}
 
 SIGNALR = {"ALLOWED_ORIGINS": os.environ.get("PEER_ORIGINS", "*").split(), "ENABLE_DETAILED_ERRORS": True}
+SIMPLE_JWT = {"USER_ID_FIELD": "username", "USER_ID_CLAIM": "sub"}
 
 LOGGING = {
     "version": 1,

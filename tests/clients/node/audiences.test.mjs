@@ -59,7 +59,10 @@ describe('everyone hears what is meant for them', () => {
   async function check(expected) {
     const end = unique('end');
     await cast.ann1.connection.invoke('ToAll', end);
-    for (const [name, messages] of Object.entries(expected)) assert.deepEqual(await cast[name].inbox.before(end), messages, name);
+    for (const name of Object.keys(cast)) {
+      const messages = await cast[name].inbox.before(end);
+      if (name in expected) assert.deepEqual(messages, expected[name], name);
+    }
   }
 
   test('every audience of self.clients', async (t) => {
@@ -81,7 +84,7 @@ describe('everyone hears what is meant for them', () => {
     await cast.anyone.connection.invoke('Leave', green);
     await cast.anyone.connection.invoke('Leave', unique('never joined'));
     await cast.ann1.connection.invoke('ToGroup', green, 'once');
-    await check({ ...Object.fromEntries(Object.keys(cast).map((name) => [name, []])), bob: ['ToGroup: once'] });
+    await check({ ann1: [], ann2: [], bob: ['ToGroup: once'], anyone: [], stranger: [] });
   });
 
   test('a connection can be put into a group by another', async () => {

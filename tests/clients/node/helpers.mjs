@@ -91,13 +91,14 @@ export class Inbox {
 
 // Connections
 
-// A web socket that shows every frame the server sent, and how it ended.
+// A web socket that shows every frame the server sent, and the close code at its end.
 function recordingWebSocket(frames, endings) {
   return class extends NodeWebSocket {
     constructor(...args) {
       super(...args);
-      this.addEventListener('message', ({ data }) => frames.push(data));
-      this.addEventListener('close', ({ code, wasClean }) => endings.push({ code, wasClean }));
+      // Not by addEventListener: the client's own assignment to onmessage would remove these.
+      this.on('message', (data) => frames.push(data));
+      this.on('close', (code) => endings.push(code));
     }
   };
 }

@@ -34,7 +34,7 @@ describe('pings', { concurrency: true }, () => {
   test('a client that stops pinging is closed with an error', async (t) => {
     const { id, frames, endings, states } = await connect(t, `${site}/peer-strict`, { configure: silent });
     await frames.nextWhere((frame) => frame === '{"type":7,"error":"Connection closed with an error.","allowReconnect":true}\x1e');
-    assert.equal((await endings.next()).code, 1000);
+    assert.equal(await endings.next(), 1000);
     assert.deepEqual(await states.next(), { state: 'closed', error: 'Server returned an error on close: Connection closed with an error.' });
     const text = 'Client hasn\'t sent a message/ping within the configured ClientTimeoutInterval.';
     assert.equal(await logLine(site, (line) => line.startsWith(`disconnected ${id} `)), `disconnected ${id} ${text}`);

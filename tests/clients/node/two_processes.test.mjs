@@ -31,7 +31,10 @@ describe('two server processes', () => {
   async function check(caller, expected) {
     const end = unique('end');
     await cast[caller].connection.invoke('ToAll', end);
-    for (const [name, messages] of Object.entries(expected)) assert.deepEqual(await cast[name].inbox.before(end), messages, name);
+    for (const name of Object.keys(cast)) {
+      const messages = await cast[name].inbox.before(end);
+      if (name in expected) assert.deepEqual(messages, expected[name], name);
+    }
   }
 
   test('every audience reaches across', async (t) => {

@@ -279,11 +279,14 @@ async def test_draining_ends_when_the_connection_does() -> None:
 async def test_draining_ends_even_if_the_connection_overflows_at_once() -> None:
     peer = Peer(maximum_buffered_bytes=1)
     peer.transport.pause()
-    peer.connection.send(invocation("a"))
-    waiting = peer.connection.drain()
-    flood = asyncio.ensure_future(waiting)
-    asyncio.get_running_loop().call_soon(peer.connection.send, invocation("b"))
-    await asyncio.wait_for(flood, TIMEOUT)
+
+    async def write_and_drain() -> None:
+        peer.connection.send(invocation("a"))
+        await peer.connection.drain()
+
+    writing = asyncio.ensure_future(write_and_drain())
+    asyncio.get_running_loop().call_soon(peer.connection.send, invocation("b"))  # before the task that writes has begun
+    await asyncio.wait_for(writing, TIMEOUT)
     assert peer.connection.is_closed
     assert not peer.connection.is_congested
 

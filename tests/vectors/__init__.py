@@ -1,0 +1,1 @@
+"""Named tables of messages and their bytes, one module per hub protocol."""
