@@ -115,6 +115,22 @@ class SignalRSettings:
         (), "", "Permission classes of hubs that name none. Empty lets everyone in.", mirrors="AuthorizationData"
     )
 
+    ALLOW_STATEFUL_RECONNECTS: bool = _setting(
+        False,
+        "",
+        "Whether a client that asks for it may go on after a lost web socket without losing messages.",
+        mirrors="AllowStatefulReconnects",
+        hub=True,
+    )
+    STATEFUL_RECONNECT_BUFFER_SIZE: int = _setting(
+        100_000,
+        "bytes",
+        "How much may be sent to a client with stateful reconnect before it acknowledges.",
+        mirrors="StatefulReconnectBufferSize",
+        hub=True,
+        minimum=1,
+    )
+
     # Connections
     DISCONNECT_TIMEOUT: float = _setting(
         15.0, "seconds", "How long a negotiated connection may take to open its transport.", mirrors="DisconnectTimeout", minimum=0.1

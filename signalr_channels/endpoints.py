@@ -122,13 +122,15 @@ class HubEndpoint:
         except RemoteProtocolError as error:
             return Negotiated(body=encode_negotiate_error(error.text), connection_id="")
         connection_id = make_connection_id()
-        token = new_token(connection_id=connection_id, hub=self.hub_name, user_identifier=user_identifier).sign()
+        is_stateful = request.use_stateful_reconnect and self.options.ALLOW_STATEFUL_RECONNECTS
+        token = new_token(connection_id=connection_id, hub=self.hub_name, user_identifier=user_identifier, is_stateful=is_stateful).sign()
         response = NegotiateResponse(
             negotiate_version=request.version,
             # Under version 0 the one id is public and secret at once, so it has to be the token.
             connection_id=connection_id if request.version else token,
             connection_token=token if request.version else None,
             transports=self.transports,
+            use_stateful_reconnect=is_stateful,
         )
         return Negotiated(body=response.encode(), connection_id=connection_id)
 

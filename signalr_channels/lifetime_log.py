@@ -36,6 +36,11 @@ class LifetimeLog:
         logger.info("%s: connected to %s, %s", self._info.connection_id, self._info.hub, self._info.transport)
         self._runtime.record(LifetimeEventKind.CONNECTED, self._info)
 
+    def reconnected(self) -> None:
+        """Another transport took over."""
+        logger.info("%s: reconnected", self._info.connection_id)
+        self._runtime.record(LifetimeEventKind.RECONNECTED, self._info)
+
     def ended(self) -> None:
         """The connection is over."""
         disconnect = self._connection.disconnect

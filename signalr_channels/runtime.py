@@ -55,6 +55,7 @@ logger = logging.getLogger("signalr_channels.runtime")
 T = TypeVar("T")
 
 GOODBYE_TIME = 1.0
+GOING_AWAY, SERVICE_RESTART = 1001, 1012
 TOUCH_INTERVAL = 30.0
 
 
@@ -106,7 +107,7 @@ class Runtime:
         """Begin to tick. Called once, in the loop."""
         self._heartbeat.add(self._tick_connections)
         self._heartbeat.add(self.store.expire)
-        self._heartbeat.add(self._expire_polls)
+        self._heartbeat.add(self._expire_absent)
         self._heartbeat.add(self._expire_tokens)
         self._heartbeat.add(self._touch)
         self._heartbeat.add(self._close_old_database_connections)
@@ -121,7 +122,11 @@ class Runtime:
         """Ask every client to come back elsewhere, and take no new ones."""
         self.is_stopping = True
         for connection in self.store:
-            connection.close(CloseReason.SERVER_SHUTDOWN, allow_reconnect=True, code=1001)
+            if connection.is_stateful:
+                # A Close message makes @microsoft/signalr 10.0 resume and reconnect at once; see the known client behaviours.
+                connection.drop(CloseReason.SERVER_SHUTDOWN, code=SERVICE_RESTART)
+            else:
+                connection.close(CloseReason.SERVER_SHUTDOWN, allow_reconnect=True, code=GOING_AWAY)
 
     async def stop(self) -> None:
         """Say goodbye, let hubs finish, and leave nothing behind."""
@@ -220,8 +225,8 @@ class Runtime:
             if opened.expires_at is not None and opened.expires_at <= moment and not opened.connection.is_closed:
                 opened.expire()
 
-    def _expire_polls(self, now: float) -> None:
-        """End long-polling connections whose client stays away, and forget what nobody came to fetch."""
+    def _expire_absent(self, now: float) -> None:
+        """End connections whose client stays away between two transport requests, and forget what nobody came to fetch."""
         timeout = get_settings().DISCONNECT_TIMEOUT
         for opened in tuple(self._open.values()):
             transport = opened.connection.transport
@@ -229,6 +234,8 @@ class Runtime:
                 idle_since = transport.idle_since
                 if idle_since is not None and now - idle_since > timeout:
                     opened.connection.receive_eof(CloseReason.POLL_TIMEOUT)
+            elif (detached_at := opened.connection.detached_at) is not None and now - detached_at > timeout:
+                opened.connection.receive_eof(CloseReason.CLIENT_GONE)
         for connection_id in [key for key, parked in self.parked.items() if now - parked.since > timeout]:
             self.parked.pop(connection_id).take()
         for connection_id in [key for key, polls in self.lingering.items() if now - polls.since > timeout]:

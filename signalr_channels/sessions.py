@@ -34,6 +34,9 @@ class OpenConnection:
     session: HubSession
     expires_at: float | None = None
     """When its access token runs out, in seconds since 1970; ``None`` if that does not end it."""
+    is_stateful: bool = False
+    """Whether stateful reconnect was agreed on; the handshake decides if it is used."""
+    log: LifetimeLog | None = None
     finished: asyncio.Task[None] | None = None
     """Runs once the connection has ended: ``on_disconnected``, history, clean-up."""
 
@@ -61,6 +64,27 @@ class OpenConnection:
     def expire(self) -> None:
         """The access token has run out: the client is told to come back with another."""
         self.connection.close(CloseReason.TOKEN_EXPIRED, allow_reconnect=True)
+
+    @property
+    def can_reattach(self) -> bool:
+        """Whether another transport may take over: only under stateful reconnect, and before the end."""
+        before_handshake = self.connection.hub_protocol is None
+        return self.is_stateful and not self.connection.is_closed and (before_handshake or self.connection.is_stateful)
+
+    def reattach(self, transport: Transport) -> None:
+        """Go on with another transport."""
+        self.connection.attach(transport)
+        if self.log is not None:
+            self.log.reconnected()
+
+    def lose_transport(self, transport: Transport, reason: CloseReason, exception: Exception | None = None) -> None:
+        """A transport of the connection is over; this ends the connection, unless another one took or may take over."""
+        if self.connection.transport is not transport or self.connection.is_closed:
+            return
+        if reason is CloseReason.CLIENT_GONE and self.can_reattach:
+            self.connection.detach()
+        else:
+            self.connection.receive_eof(reason, exception)
 
     def mark_ended(self, finished: asyncio.Task[None]) -> None:
         """The connection has ended; ``finished`` tidies up."""
@@ -101,6 +125,7 @@ def open_connection(
     transport: Transport,
     *,
     transfer_formats: Collection[TransferFormat] = ALL_FORMATS,
+    is_stateful: bool = False,
 ) -> OpenConnection:
     """Make the connection of a transport request that was let in, and keep it until it has ended."""
     options = endpoint.options
@@ -121,6 +146,7 @@ def open_connection(
             handshake_timeout=options.HANDSHAKE_TIMEOUT,
             detailed_errors=options.ENABLE_DETAILED_ERRORS,
             transfer_formats=transfer_formats,
+            stateful_buffer_size=options.STATEFUL_RECONNECT_BUFFER_SIZE if is_stateful else None,
             now=runtime.clock(),
         ),
         transport=transport,
@@ -132,6 +158,8 @@ def open_connection(
     log = LifetimeLog(runtime, info, connection)
     context = HubCallerContext(connection, admission.user, scope)
     opened = OpenConnection(session=HubSession(dispatcher, connection, context, on_connecting=log.connected))
+    opened.is_stateful = is_stateful
+    opened.log = log
     opened.renew(admission, endpoint)
 
     def ended() -> None:

@@ -14,9 +14,19 @@ delays the history but no connection. What they raise is logged by ``django.disp
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from django.dispatch import Signal
 
-__all__ = ["lifetime_event"]
+from signalr_channels.hubs.lifetime import LifetimeEvent
+
+__all__ = ["announce", "lifetime_event"]
 
 lifetime_event = Signal()
 """Keyword argument: ``event``, a ``LifetimeEvent``. The sender is its class."""
+
+
+def announce(events: Iterable[LifetimeEvent]) -> None:
+    """Send ``lifetime_event`` for each, in this thread. Nothing that a receiver raises gets out."""
+    for event in events:
+        lifetime_event.send_robust(sender=LifetimeEvent, event=event)

@@ -12,8 +12,9 @@ from signalr_channels.connections.transports import Resume, Transport
 from signalr_channels.exceptions import SlowConnection
 from signalr_channels.protocols.base import Data, EncodedMessage, HubProtocol
 from signalr_channels.protocols.core.engine import ConnectionFailed, CoreEngine, EngineState, Event
+from signalr_channels.protocols.core.replay import Replay
 from signalr_channels.protocols.endings import CloseReason, Disconnect
-from signalr_channels.protocols.messages import HubMessage, Ping
+from signalr_channels.protocols.messages import HubMessage, Ping, SequenceMessage
 
 __all__ = ["Connection"]
 
@@ -21,6 +22,12 @@ logger = logging.getLogger("signalr_channels.connections")
 
 PING = Ping()
 NORMAL_CLOSURE = 1000
+LONGEST_HOLD = 0.1
+"""
+Seconds that messages wait after the handshake under stateful reconnect, unless the client says something first.
+
+@microsoft/signalr 10.0 counts nothing that arrives together with the handshake response; it pings once it counts.
+"""
 
 
 class Connection:
@@ -36,6 +43,7 @@ class Connection:
         hub_protocol: The encoding, once hands are shaken.
         disconnect: Why it ended, once it has.
         groups: Names of the groups it is in; kept by the lifetime manager.
+        detached_at: When its transport was lost, while it waits for another one.
     """
 
     __slots__ = (
@@ -43,6 +51,7 @@ class Connection:
         "_close_code",
         "_closed_at",
         "_drained",
+        "_is_holding",
         "_maximum_buffered_bytes",
         "_outbox",
         "_outbox_bytes",
@@ -53,6 +62,7 @@ class Connection:
         "_writer",
         "clock",
         "connection_id",
+        "detached_at",
         "disconnect",
         "engine",
         "groups",
@@ -101,6 +111,8 @@ class Connection:
         self._drained: asyncio.Future[None] | None = None
         self._closed_at: float | None = None
         self._close_code = NORMAL_CLOSURE
+        self._is_holding = False
+        self.detached_at: float | None = None
         self._transport_gone = False
         self._reading_held = False
 
@@ -113,7 +125,13 @@ class Connection:
         events = engine.events_received()
         if self.hub_protocol is None:
             self.hub_protocol = engine.hub_protocol
+            self._is_holding = engine.replay is not None
             self.flush()
+            if self._is_holding:
+                asyncio.get_running_loop().call_later(LONGEST_HOLD, self._release)
+        elif engine.replay is not None:
+            self._is_holding = False
+            self._write_replayable(engine.replay)  # an acknowledgement may have made room
         if engine.state is EngineState.CLOSED and events and isinstance(events[-1], ConnectionFailed):
             self._ended_by_engine(events[-1])
         return events
@@ -134,6 +152,47 @@ class Connection:
             self.engine.restart_client_timeout(self.clock())
 
     # Outgoing
+
+    def detach(self) -> None:
+        """The transport was lost; with stateful reconnect the connection waits for another one."""
+        self.detached_at = self.clock()
+        self._drop_writes()
+
+    def attach(self, transport: Transport) -> None:
+        """Go on with another transport: first what the client may have missed, in one message, then the rest."""
+        if not self._transport_gone:
+            self._close_transport()
+        self._drop_writes()
+        self.transport = transport
+        self.detached_at = None
+        self._transport_gone = False
+        self.engine.discard_partial_message()
+        replay, protocol = self.engine.replay, self.hub_protocol
+        if replay is None or protocol is None:
+            return
+        sequence_id, missed = replay.restart()
+        data = protocol.encode(SequenceMessage(sequence_id=sequence_id)) + b"".join(message.data for message in missed)
+        self._write_now(EncodedMessage(data, protocol.transfer_format, is_tracked=False))
+        self._write_replayable(replay)
+
+    @property
+    def is_stateful(self) -> bool:
+        """Whether the connection survives the loss of its transport."""
+        return self.engine.replay is not None
+
+    def _drop_writes(self) -> None:
+        self._transport_gone = True
+        if self._writer is not None:
+            self._writer.cancel()
+            self._writer = None
+        self._outbox = None
+        self._outbox_bytes = 0
+
+    def _release(self) -> None:
+        """Send what was held back after the handshake."""
+        self._is_holding = False
+        if self.engine.replay is not None:
+            self._write_replayable(self.engine.replay)
 
     def send(self, message: HubMessage) -> None:
         """
@@ -159,6 +218,22 @@ class Connection:
             self._write(message)
 
     def _write(self, message: EncodedMessage[Any]) -> None:
+        replay = self.engine.replay
+        if replay is None or not message.is_tracked:
+            self._write_now(message)
+            return
+        replay.add(message)
+        if replay.pending_bytes > self._maximum_buffered_bytes:
+            self._give_up(f"Over {self._maximum_buffered_bytes} bytes (MAXIMUM_BUFFERED_BYTES) waited for an acknowledgement.")
+            return
+        self._write_replayable(replay)
+
+    def _write_replayable(self, replay: Replay) -> None:
+        if self.detached_at is None and not self._is_holding:
+            for message in replay.take_sendable():
+                self._write_now(message)
+
+    def _write_now(self, message: EncodedMessage[Any]) -> None:
         if self._writer is not None:
             self._queue(message)
             return
@@ -219,7 +294,7 @@ class Connection:
 
     @property
     def is_congested(self) -> bool:
-        """Whether the client reads more slowly than we write."""
+        """Whether the client reads, or acknowledges, more slowly than we write."""
         return self._writer is not None
 
     async def drain(self) -> None:
@@ -249,9 +324,12 @@ class Connection:
             engine.restart_client_timeout(now)
         if engine.next_deadline() > now:
             return
-        if engine.tick(now):
+        is_ping_due = engine.tick(now)
+        if engine.replay is not None:
+            self.flush()
+        if is_ping_due:
             if self._writer is None:  # a write under way is a sign of life by itself
-                self._write(self._ping_message())
+                self._write_now(self._ping_message())
             return
         for event in engine.events_received():
             if isinstance(event, ConnectionFailed):
@@ -279,6 +357,12 @@ class Connection:
         if self.disconnect is None:
             self.engine.close(error=error, allow_reconnect=allow_reconnect)
             self._finish(Disconnect(reason=reason, stop_called=False, exception=exception, allows_reconnect=allow_reconnect), code)
+
+    def drop(self, reason: CloseReason, *, code: int) -> None:
+        """End the connection with a Close frame alone, after which a client with stateful reconnect comes back by itself."""
+        if self.disconnect is None:
+            self.engine.state = EngineState.CLOSED
+            self._finish(Disconnect(reason=reason, stop_called=False, allows_reconnect=True), code)
 
     def answer_close(self, exception: Exception | None) -> None:
         """End the connection because the client said Close."""

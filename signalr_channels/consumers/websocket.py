@@ -12,15 +12,14 @@ from signalr_channels.endpoints import HubEndpoint
 from signalr_channels.exceptions import RemoteProtocolError
 from signalr_channels.gate import Admission, Refusal, admit, describe_request
 from signalr_channels.hubs.lifetime import LifetimeEventKind
-from signalr_channels.hubs.session import HubSession
 from signalr_channels.protocols.base import EncodedMessage, TransferFormat
 from signalr_channels.protocols.core.negotiation import Transport
 from signalr_channels.protocols.endings import CloseReason
 from signalr_channels.query import query_items
-from signalr_channels.responses import deny_websocket
+from signalr_channels.responses import NOT_FOUND_TEXT, deny_websocket
 from signalr_channels.runtime import Runtime, get_runtime
-from signalr_channels.sessions import check_room, open_connection
-from signalr_channels.tokens import make_connection_id
+from signalr_channels.sessions import OpenConnection, check_room, open_connection
+from signalr_channels.tokens import ConnectionToken, make_connection_id
 from signalr_channels.transport_requests import check_not_bound, find_token
 
 __all__ = ["WebSocketConsumer", "WebSocketTransport"]
@@ -86,7 +85,7 @@ class WebSocketConsumer(AsyncConsumer):  # type: ignore[misc]
         await receive()  # websocket.connect
         try:
             admission = await admit(scope, self._endpoint)
-            connection_id = self._identify(runtime, scope, admission)
+            token = self._identify(runtime, scope, admission)
         except Refusal as refusal:
             await deny_websocket(scope, send, refusal)
             if refusal.reason is not None:
@@ -95,43 +94,57 @@ class WebSocketConsumer(AsyncConsumer):  # type: ignore[misc]
             return
         dispatcher = runtime.dispatcher_for(self._endpoint)
         await send({"type": "websocket.accept"})
-        opened = open_connection(runtime, self._endpoint, dispatcher, scope, admission, connection_id, WebSocketTransport(send))
+        transport = WebSocketTransport(send)
+        opened = None if token is None else runtime.get(token.connection_id)
+        if opened is not None:
+            opened.reattach(transport)
+        else:
+            connection_id, is_stateful = (make_connection_id(), False) if token is None else (token.connection_id, token.is_stateful)
+            opened = open_connection(
+                runtime, self._endpoint, dispatcher, scope, admission, connection_id, transport, is_stateful=is_stateful
+            )
         try:
-            await self._read(opened.session, receive)
+            await self._read(opened, transport, receive)
         finally:
-            if opened.finished is None:
-                opened.connection.receive_eof(CloseReason.SERVER_SHUTDOWN if runtime.is_stopping else CloseReason.CLIENT_GONE)
-        assert opened.finished is not None
-        await asyncio.shield(opened.finished)
+            opened.lose_transport(transport, CloseReason.SERVER_SHUTDOWN if runtime.is_stopping else CloseReason.CLIENT_GONE)
+        if opened.finished is not None:
+            await asyncio.shield(opened.finished)
 
-    def _identify(self, runtime: Runtime, scope: Mapping[str, Any], admission: Admission) -> str:
+    def _identify(self, runtime: Runtime, scope: Mapping[str, Any], admission: Admission) -> ConnectionToken | None:
         """
-        The connection id of the request's token, or a new one if it has none (negotiation skipped).
+        The request's token, or ``None`` if it has none (negotiation skipped).
 
         Raises:
             Refusal: 404 for an unknown token, 400 or 409 for one in use, 503 where there is no room.
         """
         endpoint = self._endpoint
         token_text = query_items(scope["query_string"]).get("id", [""])
-        is_new = token_text == [""]
-        connection_id = make_connection_id() if is_new else find_token(runtime, endpoint, token_text, admission).connection_id
+        token = None if token_text == [""] else find_token(runtime, endpoint, token_text, admission)
         if Transport.WEB_SOCKETS not in endpoint.transports:
             raise Refusal(404, "WebSockets transport not supported by this end point type")
-        check_not_bound(runtime, connection_id, "webSockets")
-        check_room(runtime, endpoint)
-        return connection_id
+        if token is not None and (opened := runtime.get(token.connection_id)) is not None:
+            if opened.connection.is_closed:
+                raise Refusal(404, NOT_FOUND_TEXT)
+            if not opened.can_reattach:
+                check_not_bound(runtime, token.connection_id, "webSockets")
+        else:
+            check_room(runtime, endpoint)
+        return token
 
-    async def _read(self, session: HubSession, receive: Receive) -> None:
+    async def _read(self, opened: OpenConnection, transport: WebSocketTransport, receive: Receive) -> None:
+        session = opened.session
         while True:
             event = await receive()
             if event["type"] == "websocket.receive":
+                if opened.connection.transport is not transport:
+                    continue  # another web socket took over; what is said here is said there again
                 data = event.get("text")
                 session.receive(data if data is not None else event["bytes"])
                 if session.is_congested:
                     await session.wait_ready()
             elif event["type"] == "websocket.disconnect":
                 reason, exception = explain_disconnect(event)
-                session.connection.receive_eof(reason, exception)
+                opened.lose_transport(transport, reason, exception)
                 return
 
 

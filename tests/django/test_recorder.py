@@ -21,7 +21,7 @@ from django.contrib.auth import get_user_model
 from django.db import DataError, OperationalError, connections, transaction
 from django.test.utils import CaptureQueriesContext
 
-from signalr_channels import recorder as recorder_module
+from signalr_channels import history_writer as writer_module
 from signalr_channels.history import clean_text, write_batch
 from signalr_channels.hubs.lifetime import LifetimeEvent
 from signalr_channels.models import Connection, ServerProcess
@@ -327,7 +327,7 @@ class TestSynchronous:
             raise DataError("no")
 
         with monkeypatch.context() as patch:
-            patch.setattr(recorder_module, "write_batch", fail)
+            patch.setattr(writer_module, "write_batch", fail)
             recorder._events.append(event("connected", "c1"))
             with pytest.raises(DataError):
                 recorder.flush()
@@ -453,7 +453,7 @@ class TestThread:
                 raise outage.pop()
             write_batch(events, touches)
 
-        monkeypatch.setattr(recorder_module, "write_batch", flaky)
+        monkeypatch.setattr(writer_module, "write_batch", flaky)
         recorder.record(event("connected", "c1"))
         recorder.record(event("connected", "c2"))
 
@@ -480,7 +480,7 @@ class TestThread:
                 raise DataError("I do not like c3")
             write_batch(events, touches)
 
-        monkeypatch.setattr(recorder_module, "write_batch", picky)
+        monkeypatch.setattr(writer_module, "write_batch", picky)
         for number in range(6):
             recorder.record(event("connected", f"c{number}"))
 
@@ -532,7 +532,7 @@ class TestThread:
             raise OperationalError("away")
 
         with monkeypatch.context() as patch:
-            patch.setattr(recorder_module, "write_batch", away)
+            patch.setattr(writer_module, "write_batch", away)
             recorder.record(event("connected"))
             began = time.monotonic()
             assert not recorder.stop(0.3)

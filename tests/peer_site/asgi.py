@@ -13,7 +13,7 @@ from tests.peer_site.hubs import BenchHub, ParallelHub, PeerHub, SecureHub, Stri
 
 application = HubRouter(
     [
-        map_hub("peer", PeerHub),
+        map_hub("peer", PeerHub, ALLOW_STATEFUL_RECONNECTS=True),
         map_hub("peer-ws", PeerHub, TRANSPORTS=["webSockets"]),
         map_hub("peer-sse", PeerHub, TRANSPORTS=["serverSentEvents"]),
         map_hub("peer-lp", PeerHub, TRANSPORTS=["longPolling"]),

@@ -33,7 +33,7 @@ VECTORS = [
     ),
     Vector(
         "an invocation nobody waits for", Invocation(target="Echo", arguments=[1, None, True]),
-        hexadecimal("0d 96 01 80 c0 a44563686f 93 01 c0 c3 90"), SPECIFICATION,
+        hexadecimal("0e 96 01 80 c0 a44563686f 93 01 c0 c3 90"), SPECIFICATION,
     ),
     Vector(
         "an invocation with an upload stream", Invocation(invocation_id="1", target="Sum", arguments=[], stream_ids=["u"]),
@@ -157,9 +157,7 @@ DEFECTS: list[tuple[bytes, str, str]] = [
 """Message without its prefix, the .NET exception, its text. Observed: ASP.NET Core 10.0."""
 
 NO_ARRAY = "Reading array length for 'arguments' failed."
-NOT_FITTING = (
-    "Error binding arguments. Make sure that the types of the provided values match the types of the hub method being invoked."
-)
+NOT_FITTING = "Error binding arguments. Make sure that the types of the provided values match the types of the hub method being invoked."
 
 ARGUMENT_DEFECTS: list[tuple[bytes, str]] = [
     (hexadecimal("94 01 80 a131 a3416464"), NO_ARRAY),

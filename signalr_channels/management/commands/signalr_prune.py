@@ -15,7 +15,7 @@ from signalr_channels.conf import get_settings
 from signalr_channels.history import CHUNK
 from signalr_channels.models import Connection, LifetimeEvent, ServerProcess
 from signalr_channels.processes import sweep, sweep_strays
-from signalr_channels.recorder import announce
+from signalr_channels.signals import announce
 
 
 class Command(BaseCommand):
@@ -42,7 +42,8 @@ class Command(BaseCommand):
             self.stdout.write(json.dumps({"before": cutoff.isoformat(), "dry_run": options["dry_run"], **counts}))
         else:
             verb = "Would delete" if options["dry_run"] else "Deleted"
-            self.stdout.write(f"Ended {counts['ended_as_lost']} connections of lost server processes.")
+            if lost:
+                self.stdout.write(f"Ended {len(lost)} connections of lost server processes.")
             self.stdout.write(
                 f"{verb} {counts['connections']} connections, {counts['lifetime_events']} lifetime events and "
                 f"{counts['server_processes']} server processes from before {cutoff:%Y-%m-%d %H:%M %Z}."

@@ -25,14 +25,16 @@ from signalr_channels.protocols.core.handshake import (
     encode_handshake_response,
     parse_handshake_request,
 )
+from signalr_channels.protocols.core.replay import Replay
 from signalr_channels.protocols.endings import CloseReason
-from signalr_channels.protocols.messages import Close, HubMessage, Ping
+from signalr_channels.protocols.messages import Ack, Close, HubMessage, Ping, SequenceMessage
 
 __all__ = ["ConnectionFailed", "CoreEngine", "EngineState", "Event", "HandshakeCompleted"]
 
 SEPARATOR = b"\x1e"
 ALL_FORMATS = frozenset(TransferFormat)
 NEVER = float("inf")
+STATEFUL_VERSION = 2
 
 
 class EngineState(enum.Enum):
@@ -88,8 +90,10 @@ class CoreEngine:
         "_outgoing",
         "_ping_received",
         "_splitter",
+        "_stateful_buffer_size",
         "_transfer_formats",
         "hub_protocol",
+        "replay",
         "state",
     )
 
@@ -103,6 +107,7 @@ class CoreEngine:
         handshake_timeout: float = 15.0,
         detailed_errors: bool = False,
         transfer_formats: Collection[TransferFormat] = ALL_FORMATS,
+        stateful_buffer_size: int | None = None,
         now: float = 0.0,
     ) -> None:
         """
@@ -114,6 +119,7 @@ class CoreEngine:
             handshake_timeout: Seconds the client may take for its handshake request.
             detailed_errors: Whether the client is told the detail of a fault.
             transfer_formats: What the transport can carry.
+            stateful_buffer_size: Bytes to keep for stateful reconnect; ``None`` where it was not agreed on.
             now: The time on the caller's clock.
         """
         self.state = EngineState.HANDSHAKE
@@ -124,6 +130,8 @@ class CoreEngine:
         self._client_timeout = client_timeout_interval
         self._detailed_errors = detailed_errors
         self._transfer_formats = transfer_formats
+        self._stateful_buffer_size = stateful_buffer_size
+        self.replay: Replay | None = None
         self._handshake_deadline = now + handshake_timeout
         self._last_ping = now
         self._last_received = now
@@ -170,7 +178,7 @@ class CoreEngine:
                     continue
                 if type(message) is Ping:
                     self._ping_received = True
-                else:
+                elif self.replay is None or self._counts(message, self.replay):
                     events.append(message)
                     if type(message) is Close:  # what follows a Close is ignored
                         self._ignores_input = True
@@ -181,6 +189,21 @@ class CoreEngine:
             reason = CloseReason.MESSAGE_TOO_BIG if isinstance(error, MessageTooBig) else CloseReason.PROTOCOL_ERROR
             self._ignores_input = True
             events.append(ConnectionFailed(reason=reason, exception=error, allows_reconnect=True))
+
+    def _counts(self, message: HubMessage, replay: Replay) -> bool:
+        """Do the bookkeeping of stateful reconnect; whether the message is to be handed on."""
+        if type(message) is Ack:
+            replay.acknowledge(message.sequence_id)
+            return False
+        if type(message) is SequenceMessage:
+            replay.rewind(message.sequence_id)
+            return False
+        return type(message) is Close or replay.accept()
+
+    def discard_partial_message(self) -> None:
+        """Forget half a message of a lost transport; the replay brings it whole. Half a handshake request is kept."""
+        if self._splitter is not None:
+            self._splitter.discard_pending()
 
     def _receive_handshake(self, data: Data, now: float) -> None:
         if isinstance(data, str):
@@ -204,6 +227,8 @@ class CoreEngine:
         self._splitter = protocol.splitter(limit)
         self.state = EngineState.OPEN
         self._last_ping = self._last_received = now
+        if self._stateful_buffer_size is not None and parsed.version >= STATEFUL_VERSION:
+            self.replay = Replay(self._stateful_buffer_size)
         self._outgoing.append(EncodedMessage(encode_handshake_response(), protocol.transfer_format, is_tracked=False))
         self._events.append(HandshakeCompleted(hub_protocol=protocol, version=parsed.version))
         if rest:
@@ -228,6 +253,12 @@ class CoreEngine:
         protocol = self.hub_protocol
         assert protocol is not None
         self._outgoing.append(EncodedMessage(protocol.encode(message), protocol.transfer_format))
+
+    def send_untracked(self, message: HubMessage) -> None:
+        """Encode a message that stateful reconnect does not count."""
+        protocol = self.hub_protocol
+        assert protocol is not None
+        self._outgoing.append(EncodedMessage(protocol.encode(message), protocol.transfer_format, is_tracked=False))
 
     def data_to_send(self) -> list[EncodedMessage[object]]:
         """What to hand to the transport, in order."""
@@ -259,10 +290,7 @@ class CoreEngine:
         return f"{base} {type(error).__name__}: {error}"
 
     def _write_close(self, error: str | None, allow_reconnect: bool) -> None:
-        protocol = self.hub_protocol
-        assert protocol is not None
-        data = protocol.encode(Close(error=error, allow_reconnect=allow_reconnect))
-        self._outgoing.append(EncodedMessage(data, protocol.transfer_format, is_tracked=False))
+        self.send_untracked(Close(error=error, allow_reconnect=allow_reconnect))
 
     def _end(self, event: ConnectionFailed) -> None:
         self.state = EngineState.CLOSED
@@ -274,6 +302,8 @@ class CoreEngine:
         """When :meth:`tick` has something to do next."""
         if self.state is EngineState.OPEN:
             deadline = NEVER if self._keep_alive is None else self._last_ping + self._keep_alive
+            if self.replay is not None and self.replay.owes_acknowledgement:
+                return 0.0
             if self._ping_received:
                 deadline = min(deadline, self._last_received + self._client_timeout)
             return deadline
@@ -289,6 +319,8 @@ class CoreEngine:
         Source: the period runs from ping to ping; other traffic does not postpone it. The client's time runs only after its first ping.
         """
         if self.state is EngineState.OPEN:
+            if self.replay is not None and (sequence_id := self.replay.acknowledgement()) is not None:
+                self.send_untracked(Ack(sequence_id=sequence_id))
             if self._ping_received and now - self._last_received > self._client_timeout:
                 text = "Client hasn't sent a message/ping within the configured ClientTimeoutInterval."
                 self.fail(CloseReason.PING_TIMEOUT, RemoteProtocolError(text, kind="OperationCanceledException"))

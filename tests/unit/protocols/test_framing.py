@@ -197,7 +197,10 @@ def test_splitting_undoes_framing_however_the_stream_is_cut(bodies: list[bytes],
 
 
 @settings(deadline=None)
-@given(st.lists(st.one_of(st.binary(max_size=50), st.text(max_size=50), st.sampled_from([b"\x1e", "\x1e", "\ud800"])), max_size=12), st.sampled_from([None, 1, 5, 40]))
+@given(
+    st.lists(st.one_of(st.binary(max_size=50), st.text(max_size=50), st.sampled_from([b"\x1e", "\x1e", "\ud800"])), max_size=12),
+    st.sampled_from([None, 1, 5, 40]),
+)
 def test_no_input_raises_and_no_message_is_over_the_limit(chunks: list[Data], limit: int | None) -> None:
     for splitter in (SeparatorSplitter(limit), LengthPrefixSplitter(limit)):
         for chunk in chunks:

@@ -21,7 +21,19 @@ TOKEN = "BBBBBBBBBBBBBBBBBBBBBB"
 
 @pytest.mark.parametrize(
     ("value", "version"),
-    [("0", 0), ("1", 1), ("2", 1), ("99", 1), ("2147483647", 1), ("+1", 1), (" 1", 1), ("1\t", 1), ("01", 1), ("000000000000001", 1), ("-0", 0)],
+    [
+        ("0", 0),
+        ("1", 1),
+        ("2", 1),
+        ("99", 1),
+        ("2147483647", 1),
+        ("+1", 1),
+        (" 1", 1),
+        ("1\t", 1),
+        ("01", 1),
+        ("000000000000001", 1),
+        ("-0", 0),
+    ],
 )
 def test_a_version_is_echoed_or_clamped(value: str, version: int) -> None:
     assert parse_negotiate_request({"negotiateVersion": [value]}) == NegotiateRequest(version=version)
@@ -60,7 +72,9 @@ def test_keys_are_matched_in_any_letter_case_and_others_ignored() -> None:
     assert parse_negotiate_request(query) == NegotiateRequest(version=1, use_stateful_reconnect=True)
 
 
-@pytest.mark.parametrize(("value", "wanted"), [("true", True), ("True", True), ("TRUE", True), ("false", False), ("1", False), ("yes", False), ("", False)])
+@pytest.mark.parametrize(
+    ("value", "wanted"), [("true", True), ("True", True), ("TRUE", True), ("false", False), ("1", False), ("yes", False), ("", False)]
+)
 def test_stateful_reconnect_is_wanted_by_true_only(value: str, wanted: bool) -> None:
     assert parse_negotiate_request({"useStatefulReconnect": [value]}).use_stateful_reconnect is wanted
 

@@ -26,9 +26,7 @@ def plain(protocol: HubProtocol, message: HubMessage | None) -> HubMessage | Non
     """The message with decoded values in place of raw ones."""
     decode = msgspec.json.decode if protocol is JSON else msgspec.msgpack.decode
     changes = {
-        field: decode(value)
-        for field in ("arguments", "item", "result")
-        if isinstance(value := getattr(message, field, None), msgspec.Raw)
+        field: decode(value) for field in ("arguments", "item", "result") if isinstance(value := getattr(message, field, None), msgspec.Raw)
     }
     return msgspec.structs.replace(message, **changes) if message is not None and changes else message
 
