@@ -100,7 +100,9 @@ class SignalRSettings:
         hub=True,
         minimum=1,
     )
-    HUB_PROTOCOLS: Sequence[str] = _setting(("json",), "", "Encodings a client may choose from.", mirrors="SupportedProtocols", hub=True)
+    HUB_PROTOCOLS: Sequence[str] = _setting(
+        ("json", "messagepack"), "", "Encodings a client may choose from.", mirrors="SupportedProtocols", hub=True
+    )
     TRANSPORTS: Sequence[str] = _setting(
         ("webSockets", "serverSentEvents", "longPolling"), "", "Transports a client may choose from.", mirrors="Transports", hub=True
     )

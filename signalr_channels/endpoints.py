@@ -15,6 +15,7 @@ from signalr_channels.hubs.hub import Hub, hub_name
 from signalr_channels.hubs.permissions import HubPermission
 from signalr_channels.protocols.base import HubProtocol
 from signalr_channels.protocols.core.json_protocol import JsonHubProtocol
+from signalr_channels.protocols.core.messagepack_protocol import MessagePackHubProtocol
 from signalr_channels.protocols.core.negotiation import (
     NegotiateResponse,
     Transport,
@@ -25,7 +26,7 @@ from signalr_channels.tokens import make_connection_id, new_token
 
 __all__ = ["HubEndpoint", "Negotiated", "hub_protocols"]
 
-PROTOCOLS: dict[str, HubProtocol] = {"json": JsonHubProtocol()}
+PROTOCOLS: dict[str, HubProtocol] = {protocol.name: protocol for protocol in (JsonHubProtocol(), MessagePackHubProtocol())}
 TRANSPORT_NAMES = {
     "webSockets": Transport.WEB_SOCKETS,
     "serverSentEvents": Transport.SERVER_SENT_EVENTS,

@@ -197,6 +197,8 @@ class LifetimeEvent(models.Model):
         related_name="lifetime_events",
         verbose_name=_("connection"),
     )
+    connection_id: str
+    """The column of ``connection``. For lookups such as ``startswith`` write ``connection__connection_id``; it needs no join."""
     hub = models.CharField(_("hub"), max_length=255, blank=True)
     path = models.CharField(_("path"), max_length=255, blank=True)
     transport = models.CharField(_("transport"), max_length=32, blank=True)

@@ -53,9 +53,13 @@ class Recorder(HistoryWriter):
 
     def __init__(self, *, synchronous: bool = False, now: Callable[[], datetime.datetime] = timezone.now) -> None:
         super().__init__(synchronous=synchronous, now=now)
+        _recorders.add(self)
+
+    def _reset(self) -> None:
+        """Begin empty, without anybody who writes."""
+        super()._reset()
         self._draining = threading.RLock()
         self._is_draining = False
-        _recorders.add(self)
 
     @property
     def process_name(self) -> str | None:
@@ -232,7 +236,8 @@ def use_recorder(recorder: Recorder) -> Iterator[Recorder]:
     try:
         yield recorder
     finally:
-        recorder.stop()
+        if not (recorder.synchronous and is_on_event_loop()):  # there the ORM may not be used; aflush() was the caller's to await
+            recorder.stop()
         with _lock:
             _recorder = before
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -42,3 +43,5 @@ async def deny_websocket(scope: Mapping[str, Any], send: Send, refusal: Refusal)
     headers = [(b"content-length", str(len(body)).encode()), (b"content-type", b"text/plain"), *refusal.headers]
     await send({"type": "websocket.http.response.start", "status": refusal.status, "headers": headers})
     await send({"type": "websocket.http.response.body", "body": body})
+    # Let the server close the connection before we return: uvicorn logs an error for an application that is quicker.
+    await asyncio.sleep(0)

@@ -89,6 +89,7 @@ async def _wait(runtime: Runtime, transport: LongPollingTransport, receive: Rece
     finally:
         poll.cancel()
         gone.cancel()
+        await asyncio.wait([poll, gone])
         if not transport.has_poll:
             transport.idle_since = runtime.clock()
 

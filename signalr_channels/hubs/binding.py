@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from signalr_channels.exceptions import ArgumentBindingError, HubDefinitionError
+from signalr_channels.hubs.dataclass_defaults import with_dataclass_defaults
 from signalr_channels.hubs.hub import Hub
 from signalr_channels.hubs.methods import HubMethod
 from signalr_channels.protocols.base import HubProtocol
@@ -32,12 +33,18 @@ class BoundMethod:
         self.method = method
         self.runs_inline = method.runs_inline
         types = method.argument_types
-        decode = protocol.argument_decoder(types)
+        decode = with_dataclass_defaults(protocol.argument_decoder(types), types)
         required = method.required_arguments
         if required < len(types):
-            decode = _with_defaults(decode, [protocol.argument_decoder(types[:count]) for count in range(len(types) - 1, required - 1, -1)])
+            shorter = [
+                with_dataclass_defaults(protocol.argument_decoder(types[:count]), types[:count])
+                for count in range(len(types) - 1, required - 1, -1)
+            ]
+            decode = _with_defaults(decode, shorter)
         self.decode: ArgumentDecoder = decode
-        self.item_decoders = tuple(protocol.value_decoder(item_type) for item_type in method.item_types)
+        self.item_decoders = tuple(
+            with_dataclass_defaults(protocol.value_decoder(item_type), [item_type]) for item_type in method.item_types
+        )
 
 
 def _with_defaults(decode: ArgumentDecoder, shorter: Sequence[ArgumentDecoder]) -> ArgumentDecoder:

@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from signalr_channels.exceptions import ArgumentBindingError, ClientResultError, ConnectionClosed, RemoteProtocolError
+from signalr_channels.hubs.dataclass_defaults import with_dataclass_defaults
 from signalr_channels.protocols.base import HubProtocol
 from signalr_channels.protocols.messages import NO_RESULT, Completion
 
@@ -70,7 +71,7 @@ class ClientResults:
 
 @lru_cache(maxsize=512)
 def _decoder(protocol: HubProtocol, result_type: Any) -> Any:
-    return protocol.value_decoder(result_type)
+    return with_dataclass_defaults(protocol.value_decoder(result_type), [result_type])
 
 
 def read_result(protocol: HubProtocol, completion: Completion, result_type: Any) -> Any:

@@ -147,8 +147,8 @@ class HubClients:
         return self._proxy(AudienceKind.USERS, (_name(user_identifier, "user"),))
 
     def users(self, user_identifiers: Iterable[str]) -> ClientProxy:
-        """Every connection of several users."""
-        return self._proxy(AudienceKind.USERS, _names(user_identifiers, "users"))
+        """Every connection of several users, each once."""
+        return self._proxy(AudienceKind.USERS, tuple(dict.fromkeys(_names(user_identifiers, "users"))))
 
 
 class HubCallerClients(HubClients):

@@ -381,11 +381,13 @@ class TestSynchronous:
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.usefixtures("history")
 async def test_aflush_writes_what_was_recorded_on_the_event_loop() -> None:
-    recorder = Recorder(synchronous=True)
-    recorder.record(event("connected"))
-    assert await recorder.aflush()
-    assert [row.connection_id async for row in Connection.objects.all()] == ["c1"]
+    with use_recorder(Recorder(synchronous=True)) as recorder:
+        recorder.start(PROCESS)
+        recorder.record(event("connected"))
+        assert await recorder.aflush()
+        assert [row.connection_id async for row in Connection.objects.all()] == ["c1"]
     assert await recorder.astop()
+    assert await ServerProcess.objects.filter(stopped_at=None).acount() == 0
     await sync_to_async(connections.close_all)()
 
 
@@ -792,15 +794,18 @@ def test_a_forked_child_writes_its_own_events_and_not_those_of_its_parent(tmp_pa
         3600,
         """
         recorder = get_recorder()
+        recorder._wake = lambda: None  # a thread inside SQLite at the moment of a fork would leave its locks to the child
         recorder.start("p:1:a")
         recorder.record(connected("parent"))
         child = os.fork()
+        del recorder._wake
         if not child:
             is_fresh = get_recorder() is recorder and recorder.process_name is None
             recorder.record(connected("child"))
             is_written = recorder.flush(20)
             os._exit(0 if is_fresh and is_written else 1)
         assert os.waitpid(child, 0)[1] == 0
+        assert recorder.flush(20)
         """,
     )
     assert [key for key, _ in found] == ["child", "parent"]

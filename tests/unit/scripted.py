@@ -132,6 +132,8 @@ class ScriptedClient:
         )
         self.context = HubCallerContext(self.connection, user, {"type": "websocket", "path": "/hub"})
         self.session = HubSession(server.dispatcher, self.connection, self.context)
+        self.finishing: asyncio.Task[None] | None = None
+        self.connection.on_end = self._ended
         self._read = 0
         self._ids = itertools.count()
 
@@ -220,13 +222,18 @@ class ScriptedClient:
 
     # The end
 
+    def _ended(self) -> None:
+        self.finishing = asyncio.get_running_loop().create_task(self.session.finish())
+
+    async def finished(self) -> None:
+        """Wait until the server is done with the connection, which has ended."""
+        assert self.finishing is not None
+        await asyncio.wait_for(self.finishing, 2 * TIMEOUT)
+
     async def leave(self, reason: CloseReason = CloseReason.CLIENT_GONE, exception: Exception | None = None) -> None:
         """The transport ends; the server finishes with the connection."""
-        if self.connection_id in self._server.clients:
-            del self._server.clients[self.connection_id]
-            self.connection.receive_eof(reason, exception)
-            await asyncio.wait_for(self.session.finish(), 2 * TIMEOUT)
-            await self.session.cancel_calls()
+        self.connection.receive_eof(reason, exception)
+        await self.finished()
 
 
 class ScriptedServer:
@@ -282,7 +289,9 @@ class ScriptedServer:
         return self
 
     async def __aexit__(self, *exception: object) -> None:
-        """Every client leaves."""
-        for client in tuple(self.clients.values()):
-            client.transport.abort()
-            await client.leave()
+        """The server stops: every client leaves, and what still runs is cancelled."""
+        for client in self.clients.values():
+            client.connection.receive_eof(CloseReason.SERVER_SHUTDOWN)
+        for client in self.clients.values():
+            await client.session.cancel_calls()
+            await client.finished()

@@ -84,7 +84,8 @@ VECTORS = [
     ),
     Vector(
         "unknown members", Invocation(invocation_id="1", target="Echo", arguments=["x"]),
-        b'{"type":1,"invocationId":"1","x":{"type":7,"y":[[]]},"target":"Echo","arguments":["x"],"error":"e"}\x1e', OBSERVED, Direction.READ,
+        b'{"type":1,"invocationId":"1","x":{"type":7,"y":[[]]},"target":"Echo","arguments":["x"],"error":"e"}\x1e',
+        OBSERVED, Direction.READ,
     ),
     Vector(
         "a member twice", Invocation(invocation_id="1", target="Echo", arguments=["x"]),

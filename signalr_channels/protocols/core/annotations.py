@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 from msgspec import inspect
 
-__all__ = ["annotation_info", "check_annotations", "inner_types", "tuple_of"]
+__all__ = ["all_types", "annotation_info", "check_annotations", "inner_types", "tuple_of"]
 
 LIST_LIKE = (inspect.ListType, inspect.SetType, inspect.FrozenSetType, inspect.VarTupleType)
 WITH_FIELDS = (inspect.StructType, inspect.DataclassType, inspect.TypedDictType, inspect.NamedTupleType)
@@ -31,7 +31,7 @@ def annotation_info(annotation: Any, decoder: Callable[[Any], object] = msgspec.
     """
     try:
         info = inspect.type_info(annotation)
-        for part in _walk(info):
+        for part in all_types(info):
             # msgspec takes any class for one that a hook of ours converts; there is no such hook. ``object`` is anything.
             if isinstance(part, inspect.CustomType) and part.cls is not object:
                 raise TypeError(f"values of {part.cls.__qualname__} cannot be read from the wire")
@@ -69,7 +69,7 @@ def inner_types(info: inspect.Type) -> Sequence[inspect.Type]:
     return ()
 
 
-def _walk(info: inspect.Type) -> Iterator[inspect.Type]:
+def all_types(info: inspect.Type) -> Iterator[inspect.Type]:
     """An annotation and all it is made of, each once; a class may contain itself."""
     seen: set[int] = set()
     waiting = [info]

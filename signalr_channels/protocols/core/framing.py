@@ -19,6 +19,8 @@ SEPARATOR_BYTE = b"\x1e"
 LONGEST_PREFIX = 5
 LARGEST_BODY = 2**31 - 1
 BITS_PER_BYTE = 7
+MORE_FOLLOWS = 0x80
+SHORT_PREFIXES = [bytes((length,)) for length in range(MORE_FOLLOWS)]
 LAST_BYTE_MAXIMUM = LARGEST_BODY >> (BITS_PER_BYTE * (LONGEST_PREFIX - 1))
 
 Buffer = Union[bytes, bytearray, memoryview]
@@ -113,6 +115,9 @@ class LengthPrefixSplitter:
         """Take a chunk; give the complete messages in order, without their prefixes. Look at ``error`` afterwards."""
         if self.error is not None:
             return ()
+        is_short = type(data) is bytes and 0 < len(data) <= MORE_FOLLOWS and data[0] == len(data) - 1 and not self._pending
+        if is_short and (self._limit is None or len(data) <= self._limit):
+            return (data[1:],)  # one message, as most chunks are
         chunk = data.encode("utf-8", "surrogatepass") if isinstance(data, str) else data
         if not self._pending:
             frames, consumed = self._cut(chunk)
@@ -155,11 +160,11 @@ def encode_length_prefix(length: int) -> bytes:
     Args:
         length: Bytes of the body, up to 2,147,483,647.
     """
-    if length < 0x80:
-        return bytes((length,))
+    if length < MORE_FOLLOWS:
+        return SHORT_PREFIXES[length]
     prefix = bytearray()
-    while length >= 0x80:
-        prefix.append(length & 0x7F | 0x80)
+    while length >= MORE_FOLLOWS:
+        prefix.append(length & 0x7F | MORE_FOLLOWS)
         length >>= BITS_PER_BYTE
     prefix.append(length)
     return bytes(prefix)
@@ -185,6 +190,6 @@ def read_length_prefix(buffer: Buffer) -> tuple[int, int] | None:
         if index == LONGEST_PREFIX - 1 and byte > LAST_BYTE_MAXIMUM:
             raise RemoteProtocolError("Messages over 2GB in size are not supported.", kind="FormatException")
         value |= (byte & 0x7F) << (BITS_PER_BYTE * index)
-        if byte < 0x80:
+        if byte < MORE_FOLLOWS:
             return value, index + 1
     return None

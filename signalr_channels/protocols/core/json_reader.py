@@ -19,6 +19,7 @@ __all__ = ["MAXIMUM_DEPTH", "JsonReader", "JsonSyntaxError", "JsonTextError", "T
 MAXIMUM_DEPTH = 64
 """How deeply objects and arrays may be nested, the message itself included."""
 NOT_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
+SAME_BRACKETS = bytes.maketrans(b"{}", b"[]")
 LONGEST_INT64 = len(str(-(2**63)))
 
 BLANKS = b" \t\r\n"
@@ -312,11 +313,11 @@ def is_too_deep(data: bytes, maximum_depth: int = MAXIMUM_DEPTH) -> bool:
     if b"\\" in data:
         data = data.replace(b"\\\\", b"").replace(b'\\"', b"")
     outside_strings = b"".join(data.split(b'"')[::2])
-    outline = outside_strings.translate(None, NOT_BRACKETS)
+    outline = outside_strings.translate(SAME_BRACKETS, NOT_BRACKETS)
     for _ in range(maximum_depth):
         if not outline:
             return False
-        outline = outline.replace(b"[]", b"").replace(b"{}", b"")
+        outline = outline.replace(b"[]", b"")
     return bool(outline)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -118,7 +120,8 @@ def test_nothing_is_read_after_an_error() -> None:
     ("length", "prefix"),
     [
         (0, b"\x00"), (1, b"\x01"), (127, b"\x7f"), (128, b"\x80\x01"), (255, b"\xff\x01"), (16383, b"\xff\x7f"), (16384, b"\x80\x80\x01"),
-        (2097151, b"\xff\xff\x7f"), (2097152, b"\x80\x80\x80\x01"), (268435456, b"\x80\x80\x80\x80\x01"), (2**31 - 1, b"\xff\xff\xff\xff\x07"),
+        (2097151, b"\xff\xff\x7f"), (2097152, b"\x80\x80\x80\x01"), (268435456, b"\x80\x80\x80\x80\x01"),
+        (2**31 - 1, b"\xff\xff\xff\xff\x07"),
     ],
 )  # fmt: skip
 def test_length_prefixes(length: int, prefix: bytes) -> None:
@@ -183,7 +186,7 @@ BODIES = st.lists(st.binary(max_size=300), max_size=6)
 
 def chunks_of(data: bytes, cuts: list[int]) -> list[bytes]:
     edges = [0, *sorted(cut % (len(data) + 1) for cut in cuts), len(data)]
-    return [data[start:end] for start, end in zip(edges, edges[1:], strict=False)]
+    return [data[start:end] for start, end in itertools.pairwise(edges)]
 
 
 @settings(deadline=None)

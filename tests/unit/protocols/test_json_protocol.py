@@ -8,7 +8,7 @@ import itertools
 import json
 import uuid
 from collections.abc import Callable, Iterable, Sequence
-from typing import Annotated, Any, Optional, Union
+from typing import Annotated, Any, Union
 
 import msgspec
 import pytest
@@ -139,7 +139,7 @@ def test_values_stay_raw() -> None:
         ([float], "[1]", (1.0,)),
         ([Any, Any], '[{"a":[1.5,null]},true]', ({"a": [1.5, None]}, True)),
         ([object], "[1]", (1,)),
-        ([Optional[str], Optional[int]], "[null,5]", (None, 5)),
+        ([str | None, int | None], "[null,5]", (None, 5)),
         ([list[dict[str, int]]], '[[{"a":1}]]', ([{"a": 1}],)),
         ([bytes], '["AP8="]', (b"\x00\xff",)),
         ([decimal.Decimal], "[12.50]", (decimal.Decimal("12.50"),)),
@@ -200,7 +200,8 @@ def test_single_values() -> None:
 @pytest.mark.parametrize(
     ("annotation", "name"),
     [
-        (Unknown, "Unknown"), (list[Unknown], "list["), (Optional[Unknown], "Unknown"), (Holder, "Holder"), (Iterable[int], "Iterable[int]"),
+        (Unknown, "Unknown"), (list[Unknown], "list["), (Unknown | None, "Unknown"), (Holder, "Holder"),
+        (Iterable[int], "Iterable[int]"),
         (Callable[[], int], "Callable"), ("Point", "'Point'"), (Union[datetime.datetime, str], "datetime"), (complex, "complex"),
     ],
 )  # fmt: skip
@@ -220,7 +221,8 @@ def test_annotations_that_cannot_be_read_are_named_at_set_up(annotation: Any, na
     [
         (None, b"null"), (True, b"true"), (5, b"5"), (2**70, b"1180591620717411303424"), (0.5, b"0.5"), ("é€😀", '"é€😀"'.encode()),
         ("\x1e", b'"\\u001e"'), ("null NaN Infinity", b'"null NaN Infinity"'), (b"\x00\xff", b'"AP8="'), ((1, "a"), b'[1,"a"]'),
-        ({1}, b"[1]"), ({"a": None}, b'{"a":null}'), ({1: 2}, b'{"1":2}'), (decimal.Decimal("12.50"), b"12.50"), ([None, 1.5], b"[null,1.5]"),
+        ({1}, b"[1]"), ({"a": None}, b'{"a":null}'), ({1: 2}, b'{"1":2}'), (decimal.Decimal("12.50"), b"12.50"),
+        ([None, 1.5], b"[null,1.5]"),
         (datetime.datetime(2000, 1, 2, 3, 4, 5, 678000, tzinfo=UTC), b'"2000-01-02T03:04:05.678000Z"'),
         (uuid.UUID(int=1), b'"00000000-0000-0000-0000-000000000001"'), (Color.Green, b"1"), (Size.SMALL, b'"s"'),
         (Point(5), b'{"leftEdge":5,"color":0}'), (Circle(Color.Green), b'{"type":"circle","color":1}'), (Pair(Color.Red, 2), b"[0,2]"),

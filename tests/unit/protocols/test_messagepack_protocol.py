@@ -6,7 +6,7 @@ import datetime
 import decimal
 import uuid
 from collections.abc import Sequence
-from typing import Annotated, Any, Optional, Union
+from typing import Annotated, Any, Union
 
 import msgpack
 import msgspec
@@ -117,7 +117,7 @@ def test_endless_nesting_is_no_crash() -> None:
         ([int, int], [1, -2], (1, -2)),
         ([float, float], [1, float("inf")], (1.0, float("inf"))),
         ([Any], [{"a": [1.5, None]}], ({"a": [1.5, None]},)),
-        ([Optional[str]], [None], (None,)),
+        ([str | None], [None], (None,)),
         ([bytes, bytes], [b"\xff", "é"], (b"\xff", "é".encode())),
         ([list[bytes]], [["a", b"b"]], ([b"a", b"b"],)),
         ([bytearray], ["a"], (bytearray(b"a"),)),
@@ -125,7 +125,7 @@ def test_endless_nesting_is_no_crash() -> None:
         ([uuid.UUID], ["01234567-89ab-cdef-0123-456789abcdef"], (uuid.UUID("01234567-89ab-cdef-0123-456789abcdef"),)),
         ([datetime.datetime], [datetime.datetime(2000, 1, 2, tzinfo=UTC)], (datetime.datetime(2000, 1, 2, tzinfo=UTC),)),
         ([Color, Size], ["Green", "SMALL"], (Color.Green, Size.SMALL)),
-        ([Optional[Color], Optional[Color]], [None, "Red"], (None, Color.Red)),
+        ([Color | None, Color | None], [None, "Red"], (None, Color.Red)),
         ([Union[Color, str], Union[Color, str]], ["Red", "Blue"], (Color.Red, "Blue")),
         ([list[Color], set[Color], tuple[Color, ...]], [["Red"], ["Green"], ["Red"]], ([Color.Red], {Color.Green}, (Color.Red,))),
         ([tuple[int, Color]], [[1, "Red"]], ((1, Color.Red),)),

@@ -39,7 +39,7 @@ def test_a_version_is_echoed_or_clamped(value: str, version: int) -> None:
     assert parse_negotiate_request({"negotiateVersion": [value]}) == NegotiateRequest(version=version)
 
 
-@pytest.mark.parametrize("value", ["", "abc", "1.0", "2147483648", "-2147483649", "1 1", "0x1", "１", "99999999999999999999"])
+@pytest.mark.parametrize("value", ["", "abc", "1.0", "2147483648", "-2147483649", "1 1", "0x1", "\uff11", "99999999999999999999"])
 def test_a_version_that_is_no_integer_is_refused(value: str) -> None:
     with pytest.raises(RemoteProtocolError) as caught:
         parse_negotiate_request({"negotiateVersion": [value]})

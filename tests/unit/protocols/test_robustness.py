@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from typing import Any
 
@@ -61,17 +62,14 @@ def use(protocol: HubProtocol, data: Data) -> None:
     """Parse, and bind what is there."""
     try:
         message = protocol.parse(data)
-    except RemoteProtocolError as error:
-        assert str(error).isprintable() or "\n" in str(error)
+    except RemoteProtocolError:
         return
     for name, decoders in (("arguments", DECODERS[protocol]), ("item", VALUE_DECODERS[protocol]), ("result", VALUE_DECODERS[protocol])):
         value = getattr(message, name, None)
         if isinstance(value, msgspec.Raw):
             for decode in decoders:
-                try:
+                with contextlib.suppress(ArgumentBindingError):
                     decode(value)
-                except ArgumentBindingError:
-                    pass
 
 
 @st.composite
@@ -162,7 +160,8 @@ JSON_VALUES = st.recursive(
 def json_messages(draw: st.DrawFn) -> bytes:
     """Objects with the members of hub messages, more often right than wrong, in any order and spelling."""
     fitting = {
-        "type": st.integers(0, 10), "invocationId": st.text(max_size=3), "target": st.text(max_size=5), "arguments": st.lists(JSON_VALUES, max_size=3),
+        "type": st.integers(0, 10), "invocationId": st.text(max_size=3), "target": st.text(max_size=5),
+        "arguments": st.lists(JSON_VALUES, max_size=3),
         "streamIds": st.lists(st.text(max_size=2), max_size=2), "item": JSON_VALUES, "result": JSON_VALUES, "error": st.text(max_size=3),
         "headers": st.dictionaries(st.text(max_size=3), st.text(max_size=3), max_size=2), "allowReconnect": st.booleans(),
         "sequenceId": st.integers(-(2**65), 2**65),

@@ -7,7 +7,7 @@ import decimal
 import enum
 import uuid
 from dataclasses import dataclass, field
-from typing import NamedTuple, Optional, TypedDict
+from typing import NamedTuple, TypedDict
 
 import msgspec
 
@@ -31,7 +31,7 @@ class Record:
     Double: float
     Bool: bool
     Text: str
-    Missing: Optional[str]
+    Missing: str | None
     Bytes: bytes
     When: datetime.datetime
     Id: uuid.UUID
@@ -39,7 +39,7 @@ class Record:
     Color: Color
     List: list[int]
     Map: dict[str, int]
-    Child: Optional[Record] = None
+    Child: Record | None = None
     Sizes: dict[Color, list[Size]] = field(default_factory=dict)
 
 
@@ -57,7 +57,7 @@ class Point(msgspec.Struct, frozen=True, rename="camel"):
 
 class PackedPoint(msgspec.Struct, frozen=True, array_like=True, tag="p"):
     color: Color
-    next: Optional[PackedPoint] = None
+    next: PackedPoint | None = None
 
 
 class Circle(msgspec.Struct, frozen=True, tag="circle"):
