@@ -104,7 +104,7 @@ def aiosignalr() -> Contender:
 
 def dotnet() -> Contender:
     """Microsoft's ASP.NET Core SignalR server, where the environment's ``PEER`` names the peer program."""
-    program = os.environ.get("PEER", "")
+    program = os.path.abspath(os.environ["PEER"]) if os.environ.get("PEER") else ""
     missing = "" if program else "PEER does not name the .NET peer program"
     if program and not os.access(program, os.X_OK):
         missing = f"PEER is not a program: {program}"

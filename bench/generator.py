@@ -61,7 +61,7 @@ def compile_generator() -> Path:
     unfinished = PROGRAM.with_name(f"load-{os.getpid()}")
     done = subprocess.run([compiler, "-O2", "-o", str(unfinished), str(SOURCE), "-lm"], capture_output=True, text=True, check=False)
     if done.returncode:
-        raise LoadFailed(done.stderr.strip())
+        raise LoadFailed(f"{compiler} ended with status {done.returncode}: {done.stderr.strip()}")
     return unfinished.replace(PROGRAM)
 
 

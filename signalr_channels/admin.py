@@ -161,7 +161,7 @@ class ConnectionAdmin(HistoryAdmin):
             case "ended":
                 return ("hub_and_path", "user_name", "reason", "ended", "transport", "hub_protocol", "remote_address", "server")
             case "all":
-                return ("hub_and_path", "user_name", "state", "since", "transport", "hub_protocol", "remote_address", "server", "reason")
+                return ("hub_and_path", "user_name", "state", "since", "reason", "transport", "hub_protocol", "remote_address", "server")
         return self.list_display
 
     def get_list_filter(self, request: HttpRequest) -> Any:

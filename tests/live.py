@@ -182,9 +182,9 @@ class PeerSite:
 
 
 @contextlib.contextmanager
-def redis_server() -> Iterator[Process]:
-    """A real Redis on a free port, without persistence."""
-    port = free_port()
+def redis_server(port: int | None = None) -> Iterator[Process]:
+    """A real Redis on a free port, or on one it had before, without persistence."""
+    port = port or free_port()
     with tempfile.TemporaryDirectory(prefix="signalr-redis-") as folder:
         options = ["--port", str(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir", folder]
         process = Process([_redis_executable(), *options], port)

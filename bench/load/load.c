@@ -512,7 +512,8 @@ static size_t take_upgrade_reply(struct link *link, const uint8_t *data, size_t 
 static void on_readable(struct link *link)
 {
     size_t held = link->in.length;
-    memcpy(scratch, link->in.data, held);
+    if (held)
+        memcpy(scratch, link->in.data, held);
     ssize_t n = recv(link->fd, scratch + held, SCRATCH - held, 0);
     if (n < 0 && (errno == EAGAIN || errno == EINTR))
         return;

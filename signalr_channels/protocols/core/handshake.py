@@ -110,8 +110,6 @@ def _parse_leniently(data: bytes) -> HandshakeRequest:
 def _read_request(reader: JsonReader) -> HandshakeRequest:
     kind = reader.peek()
     if kind is not TokenKind.OBJECT:
-        if kind is not TokenKind.ARRAY:
-            reader.skip_value()  # the rest of the token may be a fault of its own
         raise HandshakeError(HANDSHAKE_FAILED, f"Unexpected JSON Token Type '{kind.value}'. Expected a JSON Object.")
     reader.open()
     protocol: str | None = None

@@ -186,8 +186,6 @@ BUILDERS: dict[int, Callable[[Members], HubMessage]] = {
 def _read_object(reader: JsonReader) -> Members:
     kind = reader.peek()
     if kind is not TokenKind.OBJECT:
-        if kind is not TokenKind.ARRAY:
-            reader.skip_value()  # the rest of the token may be a fault of its own
         raise RemoteProtocolError(f"Unexpected JSON Token Type '{kind.value}'. Expected a JSON Object.")
     reader.open()
     members = Members()

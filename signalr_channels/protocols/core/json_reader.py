@@ -94,10 +94,10 @@ class JsonReader:
 
     def peek(self) -> TokenKind:
         """
-        The kind of the value that comes next. Numbers and strings are not looked through yet.
+        The kind of the value that comes next.
 
         Raises:
-            JsonSyntaxError: No value starts here.
+            JsonSyntaxError: No value starts here, or its first token is broken: that comes before any fault of its kind.
         """
         position = self._skip_white_space()
         if position >= len(self.data):
@@ -107,9 +107,10 @@ class JsonReader:
         if kind is None:
             # The reference looks for comments inside containers, and words a lone '/' as if a value had come before.
             self._fail_at_byte(position, INVALID_AFTER_VALUE if byte == ord("/") and self._closers else "is an invalid start of a value.")
-        if byte in LITERALS:
-            self._check_literal(LITERALS[byte])
-        elif (kind is TokenKind.OBJECT or kind is TokenKind.ARRAY) and len(self._closers) >= MAXIMUM_DEPTH:
+        if kind is not TokenKind.OBJECT and kind is not TokenKind.ARRAY:
+            self._skip_scalar(kind)
+            self.position = position
+        elif len(self._closers) >= MAXIMUM_DEPTH:
             self._fail(f"The maximum configured depth of {MAXIMUM_DEPTH} has been exceeded. Cannot read next JSON {kind.value.lower()}.")
         return kind
 
@@ -225,7 +226,7 @@ class JsonReader:
         elif kind is TokenKind.NUMBER:
             self._number_token()
         else:
-            self.position += len(LITERALS[self.data[self.position]])
+            self._literal_token(LITERALS[self.data[self.position]])
 
     # Tokens
 
@@ -255,8 +256,9 @@ class JsonReader:
         self.position = end
         return match.group()
 
-    def _check_literal(self, literal: bytes) -> None:
+    def _literal_token(self, literal: bytes) -> None:
         if self.data.startswith(literal, self.position):
+            self.position += len(literal)
             return
         rest = self.data[self.position :]
         same = next(index for index, byte in enumerate(literal) if rest[index : index + 1] != bytes((byte,)))

@@ -1,0 +1,18 @@
+"""The demo site as an ASGI application: hubs at their paths, Django behind them."""
+
+import os
+from typing import Any
+
+from django.conf import settings
+from django.contrib.staticfiles.handlers import ASGIStaticFilesHandler
+from django.core.asgi import get_asgi_application
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "demo_project.settings")
+django_app: Any = get_asgi_application()
+if settings.DEBUG:
+    django_app = ASGIStaticFilesHandler(django_app)  # so that any ASGI server serves the static files, not only runserver
+
+from demo_project.chat.hubs import ChatHub  # noqa: E402 - hubs need Django set up
+from signalr_channels.routing import HubRouter, map_hub  # noqa: E402
+
+application = HubRouter([map_hub("hubs/chat", ChatHub)], django_app)

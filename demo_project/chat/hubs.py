@@ -1,0 +1,5 @@
+from signalr_channels import Hub
+
+
+class ChatHub(Hub):
+    pass

@@ -1,0 +1,7 @@
+from django.urls import path
+
+from demo_project.chat import views
+
+urlpatterns = [
+    path("", views.chat, name="chat"),
+]

@@ -1,0 +1,144 @@
+"""A client that does not read ends alone: nobody waits for it, and what waits for it is bounded."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import socket
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+from websockets.asyncio.client import ClientConnection, connect
+
+from tests.integration.raw import HANDSHAKE, SEPARATOR, call
+from tests.live import PeerSite, serve_peer_site
+
+DEADLINE = 60.0
+BROADCASTS = 300
+SIZE = 32 * 1024 - 200  # a message of 32 KiB with all around it
+MIB = 2**20
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Iterator[PeerSite]:
+    """A process of its own, whose memory is its own."""
+    database = tmp_path / "db.sqlite3"
+    with serve_peer_site(database) as server:
+        yield PeerSite(server, database)
+
+
+class DeafClient:
+    """Shakes hands and then reads nothing, with a small receive buffer of the kernel."""
+
+    def __init__(self, site: PeerSite, path: str) -> None:
+        self.user_agent = f"deaf {uuid.uuid4().hex}"
+        self.socket = socket.socket()
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8 * 1024)
+        self.socket.settimeout(DEADLINE)
+        self.socket.connect(("127.0.0.1", site.server.port))
+        self.socket.sendall(
+            f"GET /{path} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
+            f"Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nUser-Agent: {self.user_agent}\r\n\r\n".encode()
+        )
+        self.send(HANDSHAKE)
+        received = b""
+        while b"{}\x1e" not in received:
+            received += self.socket.recv(1)
+
+    def send(self, text: str) -> None:
+        """One masked text frame of up to 64 KiB; the mask is zero."""
+        data = text.encode()
+        length = bytes([0x80 | len(data)]) if len(data) < 126 else b"\xfe" + len(data).to_bytes(2, "big")
+        self.socket.sendall(b"\x81" + length + bytes(4) + data)
+
+
+@contextlib.contextmanager
+def deaf_clients(number: int, site: PeerSite, path: str) -> Iterator[list[DeafClient]]:
+    with contextlib.ExitStack() as sockets:
+        clients = []
+        for _ in range(number):
+            client = DeafClient(site, path)
+            sockets.enter_context(contextlib.closing(client.socket))
+            clients.append(client)
+        yield clients
+
+
+@contextlib.asynccontextmanager
+async def hearing_client(site: PeerSite, path: str) -> Any:
+    address = f"ws{site.url.removeprefix('http')}/{path}"
+    async with connect(address, compression=None, max_size=None, ping_interval=None, proxy=None) as client:
+        await client.send(HANDSHAKE)
+        assert await client.recv() == "{}" + SEPARATOR
+        yield client
+
+
+async def next_message(client: ClientConnection) -> Any:
+    while (message := json.loads((await client.recv(decode=True)).removesuffix(SEPARATOR))) == {"type": 6}:
+        pass
+    return message
+
+
+async def hear_broadcasts(client: ClientConnection) -> None:
+    """Read every broadcast, in order and whole."""
+    for number in range(BROADCASTS):
+        message = await next_message(client)
+        assert message["target"] == "message"
+        assert message["arguments"] == [f"{number:03}" + "x" * SIZE]
+
+
+async def broadcast(client: ClientConnection) -> None:
+    """Send every broadcast, each when the one before is done, and read what comes."""
+    for number in range(BROADCASTS):
+        await client.send(call("broadcast", f"{number:03}" + "x" * SIZE))
+        assert (await next_message(client))["target"] == "message"
+        assert (await next_message(client)) == {"type": 3, "invocationId": "0", "result": None}
+
+
+def memory(site: PeerSite) -> int:
+    """Resident bytes of the server process."""
+    rss: int = psutil.Process(site.server.pid).memory_info().rss
+    return rss
+
+
+async def test_broadcasts_reach_all_but_the_deaf(site: PeerSite) -> None:
+    with deaf_clients(5, site, "bench") as deaf:
+        async with hearing_client(site, "bench") as one, hearing_client(site, "bench") as two, hearing_client(site, "bench") as sender:
+            before = memory(site)
+            async with asyncio.timeout(DEADLINE):
+                await asyncio.gather(hear_broadcasts(one), hear_broadcasts(two), broadcast(sender))
+            # 300 frames of 32 KiB for each of five clients would be 47 MiB.
+            assert memory(site) - before < 20 * MIB
+            for client in deaf:
+                event = await asyncio.to_thread(site.wait_for_event, user_agent=client.user_agent, kind="disconnected")
+                assert event["reason"] == "slow_consumer"
+                assert "MAXIMUM_BUFFERED_BYTES" in event["detail"]
+    hearing = [event for event in site.lifetime_events(kind="disconnected") if event["reason"] != "slow_consumer"]
+    assert [event["reason"] for event in hearing] == ["client_closed"] * len(hearing)
+
+
+async def test_results_that_nobody_reads_do_not_pile_up(site: PeerSite) -> None:
+    """Unlike broadcasts these are not shared by their receivers: 100 MiB if they were kept."""
+    with deaf_clients(1, site, "peer") as [deaf]:
+        before = memory(site)
+        for _ in range(200):
+            deaf.send(call("Big", MIB // 2))
+        event = await asyncio.to_thread(site.wait_for_event, user_agent=deaf.user_agent, kind="disconnected")
+        assert event["reason"] == "slow_consumer"
+        assert memory(site) - before < 20 * MIB
+        async with hearing_client(site, "peer") as client:
+            await client.send(call("Echo", "others go on"))
+            assert (await next_message(client))["result"] == "others go on"
+
+
+async def test_one_write_that_takes_too_long(site: PeerSite) -> None:
+    """A single message does not overflow the queue; this hub gives each write a second."""
+    with deaf_clients(1, site, "everything-impatient") as [deaf]:
+        deaf.send(call("Big", 32 * MIB))
+        event = await asyncio.to_thread(site.wait_for_event, user_agent=deaf.user_agent, kind="disconnected")
+        assert event["reason"] == "slow_consumer"
+        assert "TRANSPORT_SEND_TIMEOUT" in event["detail"]
