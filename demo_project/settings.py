@@ -20,7 +20,7 @@ from typing import Any
 BASE_DIR = Path(__file__).resolve().parent
 
 DEBUG = os.environ.get("DEMO_DEBUG", "1") != "0"
-SECRET_KEY = os.environ.get("SECRET_KEY", "for-development-only-set-SECRET_KEY-on-a-server-that-others-reach")
+SECRET_KEY = os.environ.get("SECRET_KEY", "django-insecure-for-the-demo-set-SECRET_KEY-where-others-reach-the-site")
 ALLOWED_HOSTS = os.environ.get("ALLOWED_HOSTS", "127.0.0.1 localhost [::1]").split()
 
 INSTALLED_APPS = [
@@ -90,5 +90,13 @@ TIME_ZONE = "UTC"
 USE_TZ = True
 STATIC_URL = "static/"
 STATIC_ROOT = BASE_DIR / "staticfiles"
-LOGIN_URL = "admin:login"
 LOGOUT_REDIRECT_URL = "chat"
+
+# One line for each connection that begins or ends.
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"line": {"format": "{levelname} {name}: {message}", "style": "{"}},
+    "handlers": {"lines": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "loggers": {"signalr_channels": {"handlers": ["lines"], "level": "INFO"}},
+}

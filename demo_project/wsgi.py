@@ -1,4 +1,4 @@
-"""The demo site as a WSGI application: pages, the admin and negotiate. Web sockets need the ASGI one."""
+"""The demo site as a WSGI application: its pages and the admin. Hubs need the ASGI one."""
 
 import os
 

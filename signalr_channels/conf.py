@@ -176,6 +176,9 @@ class SignalRSettings:
         hub=True,
         minimum=1,
     )
+    UVICORN_FAST_PATH: bool = _setting(
+        True, "", "Whether frames are written straight to uvicorn's transport where its internals are as expected.", hub=True
+    )
     WEBSOCKET_CLOSE_TIMEOUT: float = _setting(
         5.0,
         "seconds",

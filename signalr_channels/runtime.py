@@ -190,8 +190,7 @@ class Runtime:
 
     def record(self, kind: LifetimeEventKind, info: ConnectionInfo, **more: Any) -> None:
         """Write a lifetime event into the history, sideways."""
-        if get_settings().HISTORY:
-            get_recorder().record(LifetimeEvent(kind=kind, connection=info, process=self.process, **more))
+        get_recorder().record(LifetimeEvent(kind=kind, connection=info, process=self.process, **more))
 
     # Work
 

@@ -1,5 +1,96 @@
-from signalr_channels import Hub
+"""
+The chat's hub: rooms, who is in them, and what they say.
+
+Its clients (``static/chat/chat.js``) listen for::
+
+    messageReceived(name, text, sentAt, connectionId)    the last two only if a person wrote it
+    personJoined(person)   personLeft(person)   personTyping(person)
+    roomsChanged()                                       ask for the rooms again
+"""
+
+from dataclasses import dataclass
+
+from django.core.exceptions import ValidationError
+from django.utils import timezone
+
+from demo_project.chat.models import ROOM_NAME, Person, Presence, Room
+from signalr_channels import Disconnect, Hub, HubException, hub_method
+
+LONGEST_MESSAGE = 500
+LONGEST_NICKNAME = 30
+
+
+@dataclass(frozen=True)
+class Welcome:
+    """What someone who enters a room is told."""
+
+    people: list[Person]
+    transport: str
 
 
 class ChatHub(Hub):
-    pass
+    async def on_disconnected(self, disconnect: Disconnect) -> None:
+        for room in tuple(self.context.items):
+            await self.forget(room)
+
+    @hub_method
+    async def join_room(self, room: str, nickname: str = "") -> Welcome:
+        check_room_name(room)
+        me = self.context.items[room] = self.introduce(nickname)
+        await self.groups.aadd(me.id, room)
+        await Presence.objects.aupdate_or_create(connection_id=me.id, room=room, defaults={"name": me.name, "is_user": me.is_user})
+        await self.clients.others_in_group(room).asend("personJoined", me)
+        await self.clients.all.asend("roomsChanged")
+        return Welcome(await Presence.objects.filter(room=room).apeople(), self.context.transport)
+
+    @hub_method
+    async def leave_room(self, room: str) -> None:
+        await self.groups.aremove(self.context.connection_id, room)
+        await self.forget(room)
+
+    @hub_method
+    async def send_message(self, room: str, text: str) -> None:
+        me = self.me_in(room)
+        if not text.strip():
+            raise HubException("A message needs text.")  # this sentence reaches the client
+        if len(text) > LONGEST_MESSAGE:
+            raise HubException(f"A message has at most {LONGEST_MESSAGE} characters; this one has {len(text)}.")
+        await self.clients.group(room).asend("messageReceived", me.name, text, timezone.now(), me.id)
+
+    @hub_method
+    async def typing(self, room: str) -> None:
+        await self.clients.others_in_group(room).asend("personTyping", self.me_in(room))
+
+    @hub_method
+    async def rooms(self) -> list[Room]:
+        return await Presence.objects.arooms()
+
+    def introduce(self, nickname: str) -> Person:
+        """The caller: a login has its name, everybody else takes one."""
+        if self.context.user.is_authenticated:
+            return Person(self.context.connection_id, self.context.user.get_username(), is_user=True)
+        name = " ".join(nickname.split())
+        if not 0 < len(name) <= LONGEST_NICKNAME:
+            raise HubException(f"Pick a name of 1 to {LONGEST_NICKNAME} characters.")
+        return Person(self.context.connection_id, name, is_user=False)
+
+    def me_in(self, room: str) -> Person:
+        """The caller, who must be in the room."""
+        if room not in self.context.items:
+            raise HubException("You are not in this room.")
+        me: Person = self.context.items[room]
+        return me
+
+    async def forget(self, room: str) -> None:
+        """The caller is no longer in a room."""
+        if me := self.context.items.pop(room, None):
+            await Presence.objects.filter(connection_id=me.id, room=room).adelete()
+            await self.clients.group(room).asend("personLeft", me)
+            await self.clients.all.asend("roomsChanged")
+
+
+def check_room_name(room: str) -> None:
+    try:
+        ROOM_NAME(room)
+    except ValidationError as error:
+        raise HubException(error.message) from error

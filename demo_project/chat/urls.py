@@ -4,4 +4,5 @@ from demo_project.chat import views
 
 urlpatterns = [
     path("", views.chat, name="chat"),
+    path("announce/", views.announce, name="announce"),
 ]

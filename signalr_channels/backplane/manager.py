@@ -55,15 +55,19 @@ class ChannelLayerHubLifetimeManager(HubLifetimeManager):
         """Take a connection in; the process joins the layer's groups it needs."""
         is_first = not self.index.connections
         is_first_of_user = self.index.add(connection)
-        if is_first or is_first_of_user:
-            return self._subscribe(is_first, connection.user_identifier if is_first_of_user else None)
-        return None
-
-    async def _subscribe(self, is_first: bool, user: str | None) -> None:
+        needed = [self._everyone]
         if is_first:
-            await self._relay.subscribe(self._everyone)
-        if user is not None:
-            await self._relay.subscribe(names.user(self._prefix, self._hub, user))
+            self._relay.hold(self._everyone)
+        if connection.user_identifier is not None:
+            needed.append(names.user(self._prefix, self._hub, connection.user_identifier))
+            if is_first_of_user:
+                self._relay.hold(needed[-1])
+        missing = [address for address in needed if not self._relay.is_member(address)]
+        return self._settle(missing) if missing else None
+
+    async def _settle(self, addresses: Sequence[str]) -> None:
+        for address in addresses:
+            await self._relay.settle(address)
 
     async def disconnect(self, connection: Connection) -> None:
         """Let a connection go; the process leaves the layer's groups it needs no more."""
@@ -71,12 +75,14 @@ class ChannelLayerHubLifetimeManager(HubLifetimeManager):
         if connection.connection_id not in self.index.connections:
             return
         emptied, was_last_of_user = self.index.remove(connection)
-        for group in emptied:
-            await self._relay.unsubscribe(names.group(self._prefix, self._hub, group))
+        unneeded = [names.group(self._prefix, self._hub, group) for group in emptied]
         if was_last_of_user and user is not None:
-            await self._relay.unsubscribe(names.user(self._prefix, self._hub, user))
+            unneeded.append(names.user(self._prefix, self._hub, user))
         if not self.index.connections:
-            await self._relay.unsubscribe(self._everyone)
+            unneeded.append(self._everyone)
+        for address in unneeded:
+            self._relay.release(address)
+        await self._settle(unneeded)
 
     # Sending
 
@@ -180,9 +186,12 @@ class ChannelLayerHubLifetimeManager(HubLifetimeManager):
         address = names.group(self._prefix, self._hub, group)
         if add:
             if self.index.join(connection, group):
-                await self._relay.subscribe(address)
+                self._relay.hold(address)
+            if not self._relay.is_member(address):
+                await self._relay.settle(address)
         elif self.index.leave(connection, group):
-            await self._relay.unsubscribe(address)
+            self._relay.release(address)
+            await self._relay.settle(address)
 
     # From other processes
 
@@ -192,9 +201,9 @@ class ChannelLayerHubLifetimeManager(HubLifetimeManager):
             if connection is None:
                 return None
             return self._obey(connection, message) if isinstance(message, GroupCommand) else self._ask_client(connection, message)
-        encoded: dict[str, EncodedMessage[object]] = {}
+        encoded: dict[str, EncodedMessage] = {}
 
-        def encode(protocol: HubProtocol) -> EncodedMessage[object] | None:
+        def encode(protocol: HubProtocol) -> EncodedMessage | None:
             name = protocol.name
             if name not in encoded:
                 if (data := message.payloads.get(name)) is None:
@@ -225,6 +234,8 @@ class ChannelLayerHubLifetimeManager(HubLifetimeManager):
             return
         answer = self.client_results.ask(connection.connection_id, question.invocation_id)
         try:
+            if connection.is_closed:
+                raise ConnectionClosed(f"Connection '{connection.connection_id}' disconnected.")
             connection.enqueue(EncodedMessage(data, protocol.transfer_format))
             await self._relay.answer(question, Ack(v=VERSION, request_id=question.request_id))
             await self._relay.answer(question, _describe(await answer, question, protocol))

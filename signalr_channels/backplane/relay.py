@@ -17,6 +17,7 @@ from typing import Any, Union
 
 import msgspec
 
+from signalr_channels.backplane.gaps import GapCounter
 from signalr_channels.backplane.wire import Ack, ClientAnswer, ClientInvoke, Deliver, GroupCommand, read, write
 from signalr_channels.exceptions import BackplaneUnavailable
 
@@ -108,7 +109,7 @@ class Relay:
         self._handlers: dict[str, Handler] = {}
         self._waiting: dict[str, asyncio.Queue[Any]] = {}
         self._sent: OrderedDict[str, int] = OrderedDict()
-        self._seen: dict[str, dict[str, int]] = {}
+        self._seen = GapCounter()
         self.gaps = 0
         self.refused = 0
         self.is_available = True
@@ -182,17 +183,39 @@ class Relay:
             if is_available:
                 logger.info("The channel layer answers again")
             else:
+                self._needs_renewal = True  # it may come back without its memory
                 logger.warning("The channel layer does not answer: %s: %s", type(error).__name__, error)
 
     # Membership
 
-    async def subscribe(self, address: str) -> None:
-        """Become a member of a channel-layer group. Each call is matched by one of :meth:`unsubscribe`."""
-        subscription = self._subscriptions.setdefault(address, _Subscription())
-        subscription.users += 1
+    def hold(self, address: str) -> None:
+        """Count one more that needs a channel-layer group; matched by :meth:`release`. :meth:`settle` it afterwards."""
+        self._subscriptions.setdefault(address, _Subscription()).users += 1
+
+    def release(self, address: str) -> None:
+        """Count one less. :meth:`settle` it afterwards."""
+        self._subscriptions[address].users -= 1
+
+    def is_member(self, address: str) -> bool:
+        """Whether messages to a channel-layer group come here, or will as soon as the layer answers again."""
+        subscription = self._subscriptions.get(address)
+        return subscription is not None and (subscription.is_joined or self._needs_renewal)
+
+    async def settle(self, address: str) -> None:
+        """Join or leave a channel-layer group, whichever its count asks for by now; wait for another who is at it."""
+        subscription = self._subscriptions.get(address)
+        if subscription is None:
+            return
         async with subscription.lock:
             if subscription.users and not subscription.is_joined:
                 await self._join(address, subscription)
+            elif not subscription.users and subscription.is_joined:
+                subscription.is_joined = False
+                self._seen.forget(address)
+                await self._leave(address)
+            # Kept while it is being left, so that one who needs it meanwhile waits, and joins after.
+            if not subscription.users and self._subscriptions.get(address) is subscription:
+                del self._subscriptions[address]
 
     async def _join(self, address: str, subscription: _Subscription) -> None:
         """Join now, or as soon as the channel layer answers again: local delivery goes on meanwhile."""
@@ -204,17 +227,6 @@ class Relay:
         else:
             subscription.is_joined = True
 
-    async def unsubscribe(self, address: str) -> None:
-        """Stop being a member once nothing here needs it."""
-        subscription = self._subscriptions[address]
-        subscription.users -= 1
-        async with subscription.lock:
-            if not subscription.users and self._subscriptions.get(address) is subscription:
-                del self._subscriptions[address]
-                self._seen.pop(address, None)
-                if subscription.is_joined:
-                    await self._leave(address)
-
     async def _leave(self, address: str) -> None:
         try:
             await self._ask_layer(self._layer.group_discard(address, self._channel))
@@ -222,7 +234,12 @@ class Relay:
             logger.info("The channel layer keeps this process as a member of %s until group_expiry", address)
 
     def tick(self, now: float) -> None:
-        """Renew memberships when it is time. Called by the heartbeat."""
+        """Renew memberships when it is time, and count what was lost. Called by the heartbeat."""
+        for loss in self._seen.tick():
+            self.gaps += loss.count
+            logger.warning(
+                "%d messages from %s to %s were lost by the channel layer; is its capacity large enough?", loss.count, loss.origin, loss.hub
+            )
         if self._renewed_at is None:
             self._renewed_at = now
         elif self._needs_renewal or now - self._renewed_at >= self._renewal_interval:
@@ -233,9 +250,10 @@ class Relay:
     async def _renew(self) -> None:
         """Join every group again: a member is forgotten a fixed time after it joined."""
         for address, subscription in tuple(self._subscriptions.items()):
-            async with subscription.lock:
-                if subscription.users:
+            if subscription.users:
+                async with subscription.lock:
                     await self._join(address, subscription)
+            await self.settle(address)  # it may have lost its last user meanwhile
             if self._needs_renewal:  # no use in asking for the others
                 return
 
@@ -276,7 +294,6 @@ class Relay:
             if failures:
                 failures = 0
                 self._note_availability(True)
-                self._spawn(self._renew())
             self._dispatch(data)
 
     def _dispatch(self, data: Any) -> None:
@@ -293,7 +310,8 @@ class Relay:
         if isinstance(message, Deliver):
             if message.origin == self.process:
                 return
-            self._count(message)
+            if (subscription := self._subscriptions.get(message.address)) is not None and subscription.is_joined:
+                self._seen.note(message.address, message.origin, message.hub, message.number)
         self._hand_over(message)
 
     def _hand_over(self, message: Deliver | Question) -> None:
@@ -309,17 +327,6 @@ class Relay:
             return
         if awaitable is not None:
             self._spawn(_as_coroutine(awaitable))
-
-    def _count(self, message: Deliver) -> None:
-        seen = self._seen.setdefault(message.address, {})
-        last = seen.get(message.origin)
-        seen[message.origin] = message.number
-        if last is not None and message.number > last + 1:
-            lost = message.number - last - 1
-            self.gaps += lost
-            logger.warning(
-                "%d messages from %s to %s were lost by the channel layer; is its capacity large enough?", lost, message.origin, message.hub
-            )
 
     def _spawn(self, coroutine: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(coroutine)

@@ -6,9 +6,8 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Callable
-from typing import Any
 
-from signalr_channels.connections.transports import Resume, Transport
+from signalr_channels.connections.transports import DONE, Resume, Transport
 from signalr_channels.exceptions import SlowConnection
 from signalr_channels.protocols.base import Data, EncodedMessage, HubProtocol
 from signalr_channels.protocols.core.engine import ConnectionFailed, CoreEngine, EngineState, Event
@@ -21,7 +20,10 @@ __all__ = ["Connection"]
 logger = logging.getLogger("signalr_channels.connections")
 
 PING = Ping()
+OPEN = EngineState.OPEN
 NORMAL_CLOSURE = 1000
+LONGEST_JOINED = 16 * 1024
+"""Bytes of messages that are written together."""
 LONGEST_HOLD = 0.1
 """
 Seconds that messages wait after the handshake under stateful reconnect, unless the client says something first.
@@ -50,6 +52,7 @@ class Connection:
         "__weakref__",
         "_close_code",
         "_closed_at",
+        "_corked",
         "_drained",
         "_is_holding",
         "_maximum_buffered_bytes",
@@ -105,12 +108,13 @@ class Connection:
         self._maximum_buffered_bytes = maximum_buffered_bytes
         self._send_timeout = send_timeout
         self._writer: asyncio.Task[None] | None = None
-        self._outbox: deque[EncodedMessage[Any]] | None = None
+        self._outbox: deque[EncodedMessage] | None = None
         self._outbox_bytes = 0
         self._write_started = 0.0
         self._drained: asyncio.Future[None] | None = None
         self._closed_at: float | None = None
         self._close_code = NORMAL_CLOSURE
+        self._corked: list[EncodedMessage] | None = None
         self._is_holding = False
         self.detached_at: float | None = None
         self._transport_gone = False
@@ -127,6 +131,7 @@ class Connection:
             self.hub_protocol = engine.hub_protocol
             self._is_holding = engine.replay is not None
             self.flush()
+            self.uncork()  # clients want the handshake response by itself
             if self._is_holding:
                 asyncio.get_running_loop().call_later(LONGEST_HOLD, self._release)
         elif engine.replay is not None:
@@ -201,15 +206,13 @@ class Connection:
         Raises:
             LocalProtocolError: The message cannot be encoded.
         """
-        if self.engine.state is not EngineState.OPEN:
-            return
-        self.engine.send(message)
-        for encoded in self.engine.data_to_send():
-            self._write(encoded)
+        engine = self.engine
+        if engine.state is OPEN:
+            self._write(engine.encode(message))
 
-    def enqueue(self, message: EncodedMessage[Any]) -> None:
+    def enqueue(self, message: EncodedMessage) -> None:
         """Write a message that was encoded for several connections. Nothing happens once the connection has ended."""
-        if self.engine.state is EngineState.OPEN:
+        if self.engine.state is OPEN:
             self._write(message)
 
     def flush(self) -> None:
@@ -217,7 +220,7 @@ class Connection:
         for message in self.engine.data_to_send():
             self._write(message)
 
-    def _write(self, message: EncodedMessage[Any]) -> None:
+    def _write(self, message: EncodedMessage) -> None:
         replay = self.engine.replay
         if replay is None or not message.is_tracked:
             self._write_now(message)
@@ -233,7 +236,10 @@ class Connection:
             for message in replay.take_sendable():
                 self._write_now(message)
 
-    def _write_now(self, message: EncodedMessage[Any]) -> None:
+    def _write_now(self, message: EncodedMessage) -> None:
+        if self._corked is not None:
+            self._corked.append(message)
+            return
         if self._writer is not None:
             self._queue(message)
             return
@@ -241,7 +247,10 @@ class Connection:
             return
         try:
             # The same as transports.step(), written out: this is the inner loop of a broadcast.
-            iterator = self.transport.write(message).__await__()
+            awaitable = self.transport.write(message)
+            if awaitable is DONE:
+                return
+            iterator = awaitable.__await__()
             future = next(iterator)
         except StopIteration:
             return
@@ -251,7 +260,30 @@ class Connection:
         self._write_started = self.clock()
         self._writer = asyncio.get_running_loop().create_task(self._write_rest(Resume(iterator, future)))
 
-    def _queue(self, message: EncodedMessage[Any]) -> None:
+    def cork(self) -> None:
+        """Collect what is written, until :meth:`uncork`. Only around code that does not wait."""
+        if self._corked is None:
+            self._corked = []
+
+    def uncork(self) -> None:
+        """Write what was collected, short messages together: one frame costs less than several."""
+        messages, self._corked = self._corked, None
+        if not messages:
+            return
+        if len(messages) == 1:
+            self._write_now(messages[0])
+            return
+        together: list[EncodedMessage] = []
+        size = 0
+        for message in messages:
+            if together and size + len(message.data) > LONGEST_JOINED:
+                self._write_now(_join(together))
+                together, size = [], 0
+            together.append(message)
+            size += len(message.data)
+        self._write_now(_join(together))
+
+    def _queue(self, message: EncodedMessage) -> None:
         size = len(message.data)
         if self._outbox is None:
             self._outbox = deque()
@@ -335,7 +367,7 @@ class Connection:
             if isinstance(event, ConnectionFailed):
                 self._ended_by_engine(event)
 
-    def _ping_message(self) -> EncodedMessage[Any]:
+    def _ping_message(self) -> EncodedMessage:
         protocol = self.hub_protocol
         assert protocol is not None
         if (ping := _pings.get(protocol.name)) is None:
@@ -398,11 +430,13 @@ class Connection:
         self._closed_at = self.clock()
         self._close_code = code
         self.flush()
+        self.uncork()
         if self._writer is None:
             self._close_transport()
         self._end(disconnect)
 
     def _close_transport(self) -> None:
+        self.uncork()
         if self._transport_gone:
             return
         self._transport_gone = True
@@ -437,4 +471,10 @@ class Connection:
                 self.on_end()
 
 
-_pings: dict[str, EncodedMessage[Any]] = {}
+def _join(messages: list[EncodedMessage]) -> EncodedMessage:
+    if len(messages) == 1:
+        return messages[0]
+    return EncodedMessage(b"".join(message.data for message in messages), messages[0].transfer_format, is_tracked=False)
+
+
+_pings: dict[str, EncodedMessage] = {}

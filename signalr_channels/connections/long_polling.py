@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import enum
-from collections.abc import Awaitable, Iterator
-from typing import Any
+from collections.abc import Awaitable
 
 import msgspec
 
+from signalr_channels.connections.transports import DONE
 from signalr_channels.protocols.base import EncodedMessage
 
 __all__ = ["LongPollingTransport", "Poll", "PollOutcome"]
@@ -29,16 +29,6 @@ class Poll(msgspec.Struct, frozen=True):
 
     outcome: PollOutcome
     data: bytes = b""
-
-
-class _Done:
-    """Awaiting it takes no time."""
-
-    def __await__(self) -> Iterator[Any]:
-        return iter(())
-
-
-DONE: Awaitable[None] = _Done()  # type: ignore[assignment]
 
 
 class LongPollingTransport:
@@ -68,7 +58,7 @@ class LongPollingTransport:
 
     # What the connection does
 
-    def write(self, message: EncodedMessage[Any]) -> Awaitable[None]:
+    def write(self, message: EncodedMessage) -> Awaitable[None]:
         """Keep a message for the next poll. Awaiting takes time while there is more than fits."""
         self._chunks.append(message.data)
         self._size += len(message.data)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Generator
+from collections.abc import Awaitable, Generator, Iterator
 from typing import Any, Protocol
 
 from signalr_channels.protocols.base import EncodedMessage
 
-__all__ = ["FakeTransport", "Resume", "Transport", "step"]
+__all__ = ["DONE", "FakeTransport", "Resume", "Transport", "step"]
 
 
 class Transport(Protocol):
@@ -16,7 +16,7 @@ class Transport(Protocol):
     name: str
     """``webSockets``, ``serverSentEvents``, ``longPolling`` or ``foreverFrame``."""
 
-    def write(self, message: EncodedMessage[Any]) -> Awaitable[None]:
+    def write(self, message: EncodedMessage) -> Awaitable[None]:
         """Write one message; suspends while the client does not read. Raises :exc:`OSError` or :exc:`RuntimeError` when it is gone."""
 
     def close(self, *, code: int) -> Awaitable[None]:
@@ -24,6 +24,17 @@ class Transport(Protocol):
 
     def abort(self) -> None:
         """Cut the transport at once, without waiting for what is still to be written."""
+
+
+class _Done:
+    """Awaiting it takes no time."""
+
+    def __await__(self) -> Iterator[Any]:
+        return iter(())
+
+
+DONE: Awaitable[None] = _Done()  # type: ignore[assignment]
+"""What a transport gives back for a write that is done already."""
 
 
 class Resume:
@@ -80,7 +91,7 @@ class FakeTransport:
         self._blocked.set_result(None)
         self._blocked = None
 
-    async def write(self, message: EncodedMessage[Any]) -> None:
+    async def write(self, message: EncodedMessage) -> None:
         """Remember the bytes, once the client reads."""
         if self._blocked is not None:
             await self._blocked

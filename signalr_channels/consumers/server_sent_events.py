@@ -39,7 +39,7 @@ class ServerSentEventsTransport:
     def __init__(self, send: Send) -> None:
         self._send = send
 
-    def write(self, message: EncodedMessage[Any]) -> Awaitable[None]:
+    def write(self, message: EncodedMessage) -> Awaitable[None]:
         """Send one event."""
         return self._send({"type": "http.response.body", "body": encode_event(message.data), "more_body": True})
 

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+import logging
+from collections.abc import Awaitable, Callable, Generator, Mapping
 from typing import Any
 
 from channels.consumer import AsyncConsumer
 
+from signalr_channels.connections.connection import Connection
+from signalr_channels.connections.transports import DONE
+from signalr_channels.consumers.uvicorn_fast_path import FastPath, find_fast_path, frame
 from signalr_channels.endpoints import HubEndpoint
 from signalr_channels.exceptions import RemoteProtocolError
 from signalr_channels.gate import Admission, Refusal, admit, describe_request
 from signalr_channels.hubs.lifetime import LifetimeEventKind
-from signalr_channels.protocols.base import EncodedMessage, TransferFormat
+from signalr_channels.protocols.base import Data, EncodedMessage, TransferFormat
 from signalr_channels.protocols.core.negotiation import Transport
 from signalr_channels.protocols.endings import CloseReason
 from signalr_channels.query import query_items
@@ -24,6 +28,8 @@ from signalr_channels.transport_requests import check_not_bound, find_token
 
 __all__ = ["WebSocketConsumer", "WebSocketTransport"]
 
+logger = logging.getLogger("signalr_channels.connections")
+
 Receive = Callable[[], Awaitable[Any]]
 Send = Callable[[Any], Awaitable[None]]
 
@@ -34,13 +40,21 @@ class WebSocketTransport:
     """Writes to a web socket through ASGI. The event of a message is made once and shared by all its receivers."""
 
     name = "webSockets"
-    __slots__ = ("_send",)
+    __slots__ = ("_fast_path", "_send")
 
-    def __init__(self, send: Send) -> None:
+    def __init__(self, send: Send, fast_path: FastPath | None = None) -> None:
         self._send = send
+        self._fast_path = fast_path
 
-    def write(self, message: EncodedMessage[Any]) -> Awaitable[None]:
+    def write(self, message: EncodedMessage) -> Awaitable[None]:
         """Send one message as one frame."""
+        fast_path = self._fast_path
+        if fast_path is not None and fast_path.is_open():
+            data = message.wire
+            if data is None:
+                data = message.wire = frame(message.data, is_text=message.transfer_format is TransferFormat.TEXT)
+            fast_path.write(data)
+            return DONE
         event = message.frame
         if event is None:
             event = message.frame = websocket_event(message)
@@ -58,11 +72,72 @@ class WebSocketTransport:
         the protocol object, which has the transport. Where there is none, the connection ends when the client or the server gives up.
         """
         transport = getattr(getattr(self._send, "__self__", None), "transport", None)
-        if isinstance(transport, asyncio.WriteTransport) or hasattr(transport, "abort"):
+        if hasattr(transport, "abort"):
             transport.abort()
 
 
-def websocket_event(message: EncodedMessage[Any]) -> Mapping[str, Any]:
+class FastReader:
+    """Hands a web socket's messages to its session through the fast path. The ordinary loop goes on, for the end and for what is left."""
+
+    __slots__ = ("_connection", "_fast_path", "_is_flushing", "_opened", "_runtime", "_transport")
+
+    def __init__(self, runtime: Runtime, opened: OpenConnection, transport: WebSocketTransport, fast_path: FastPath) -> None:
+        self._runtime = runtime
+        self._opened = opened
+        self._connection = opened.connection
+        self._transport = transport
+        self._fast_path = fast_path
+        self._is_flushing = False
+        fast_path.read_into(self._take)
+
+    def _take(self, data: Data) -> None:
+        connection, session = self._connection, self._opened.session
+        if connection.transport is not self._transport:
+            return  # another web socket took over; what is said here is said there again
+        if not self._is_flushing:
+            self._is_flushing = True
+            connection.cork()
+            # After all messages of this chunk from the network.
+            self._runtime.loop.call_soon(self._flush)
+        try:
+            session.receive(data)
+        except Exception as error:
+            logger.exception("%s: a message could not be handled", connection.connection_id)
+            connection.fail(CloseReason.HUB_ERROR, error)
+        if session.is_congested:
+            self._fast_path.pause_reading()
+            self._runtime.spawn(self._read_on())
+
+    def _flush(self) -> None:
+        self._is_flushing = False
+        self._connection.uncork()
+
+    async def _read_on(self) -> None:
+        await self._opened.session.wait_ready()
+        self._fast_path.resume_reading()
+
+
+class ReceiveOrFlush:
+    """Awaits the next event; if that takes time, what the connection has to say is written first."""
+
+    __slots__ = ("_connection", "_receive")
+
+    def __init__(self, connection: Connection, receive: Receive) -> None:
+        self._connection = connection
+        self._receive = receive
+
+    def __await__(self) -> Generator[Any, Any, Any]:
+        iterator = self._receive().__await__()
+        try:
+            future = next(iterator)
+        except StopIteration as stop:
+            return stop.value
+        self._connection.uncork()
+        yield future
+        return (yield from iterator)
+
+
+def websocket_event(message: EncodedMessage) -> Mapping[str, Any]:
     """The ASGI event of a message: text or binary as its hub protocol asks."""
     if message.transfer_format is TransferFormat.TEXT:
         return {"type": "websocket.send", "text": message.data.decode()}
@@ -94,7 +169,8 @@ class WebSocketConsumer(AsyncConsumer):  # type: ignore[misc]
             return
         dispatcher = runtime.dispatcher_for(self._endpoint)
         await send({"type": "websocket.accept"})
-        transport = WebSocketTransport(send)
+        fast_path = find_fast_path(send) if self._endpoint.options.UVICORN_FAST_PATH else None
+        transport = WebSocketTransport(send, fast_path)
         opened = None if token is None else runtime.get(token.connection_id)
         if opened is not None:
             opened.reattach(transport)
@@ -103,6 +179,8 @@ class WebSocketConsumer(AsyncConsumer):  # type: ignore[misc]
             opened = open_connection(
                 runtime, self._endpoint, dispatcher, scope, admission, connection_id, transport, is_stateful=is_stateful
             )
+        if fast_path is not None:
+            FastReader(runtime, opened, transport, fast_path)
         try:
             await self._read(opened, transport, receive)
         finally:
@@ -132,15 +210,18 @@ class WebSocketConsumer(AsyncConsumer):  # type: ignore[misc]
         return token
 
     async def _read(self, opened: OpenConnection, transport: WebSocketTransport, receive: Receive) -> None:
-        session = opened.session
+        session, connection = opened.session, opened.connection
+        next_event = ReceiveOrFlush(connection, receive)
         while True:
-            event = await receive()
+            event = await next_event
             if event["type"] == "websocket.receive":
-                if opened.connection.transport is not transport:
+                if connection.transport is not transport:
                     continue  # another web socket took over; what is said here is said there again
+                connection.cork()
                 data = event.get("text")
                 session.receive(data if data is not None else event["bytes"])
                 if session.is_congested:
+                    connection.uncork()
                     await session.wait_ready()
             elif event["type"] == "websocket.disconnect":
                 reason, exception = explain_disconnect(event)

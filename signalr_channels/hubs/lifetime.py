@@ -136,9 +136,9 @@ class SharedInvocation:
 
     def __init__(self, message: Invocation) -> None:
         self.message = message
-        self._encoded: dict[str, EncodedMessage[Any]] = {}
+        self._encoded: dict[str, EncodedMessage] = {}
 
-    def encoded(self, protocol: HubProtocol) -> EncodedMessage[Any]:
+    def encoded(self, protocol: HubProtocol) -> EncodedMessage:
         """
         The message in a protocol's encoding.
 
@@ -151,7 +151,7 @@ class SharedInvocation:
         return encoded
 
 
-Encoder = Callable[[HubProtocol], "EncodedMessage[Any] | None"]
+Encoder = Callable[[HubProtocol], "EncodedMessage | None"]
 
 
 class ConnectionIndex:
@@ -239,7 +239,7 @@ class ConnectionIndex:
                 self._deliver(members, audience.excluded, encode)
 
     def _deliver(self, members: dict[str, Connection], excluded: tuple[str, ...], encode: Encoder) -> None:
-        encoded: EncodedMessage[Any] | None = None
+        encoded: EncodedMessage | None = None
         encoded_for: HubProtocol | None = None
         for connection in tuple(members.values()):
             if excluded and connection.connection_id in excluded:
@@ -297,6 +297,8 @@ class HubLifetimeManager(abc.ABC):
         """:meth:`invoke` for a connection of this process."""
         results, protocol = self.client_results, connection.hub_protocol
         assert protocol is not None
+        if connection.is_closed:
+            raise ConnectionClosed(f"Connection '{connection.connection_id}' disconnected.")
         invocation_id = results.next_id()
         answer = results.ask(connection.connection_id, invocation_id)
         try:

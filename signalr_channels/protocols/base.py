@@ -5,7 +5,7 @@ from __future__ import annotations
 import abc
 import enum
 from collections.abc import Callable, Sequence
-from typing import Any, ClassVar, Generic, Protocol, TypeVar, Union
+from typing import Any, ClassVar, Protocol, Union
 
 import msgspec
 
@@ -17,8 +17,6 @@ __all__ = ["Data", "EncodedMessage", "HubProtocol", "MessageSplitter", "Transfer
 Data = Union[bytes, str]
 """A chunk from a transport: text frames stay ``str``, which spares a conversion."""
 
-F = TypeVar("F")
-
 
 class TransferFormat(str, enum.Enum):
     """What a transport can carry, and what a hub protocol needs."""
@@ -27,24 +25,19 @@ class TransferFormat(str, enum.Enum):
     BINARY = "Binary"
 
 
-class EncodedMessage(Generic[F]):
-    """
-    A message encoded once for many receivers.
+class EncodedMessage(msgspec.Struct, gc=False):
+    """A message encoded once for many receivers."""
 
-    Attributes:
-        data: The bytes, framing included.
-        transfer_format: Whether they are text or binary.
-        frame: Room for the form a transport needs, made by the first receiver and shared by the others.
-        is_tracked: Whether stateful reconnect counts it.
-    """
-
-    __slots__ = ("data", "frame", "is_tracked", "transfer_format")
-
-    def __init__(self, data: bytes, transfer_format: TransferFormat, *, is_tracked: bool = True) -> None:
-        self.data = data
-        self.transfer_format = transfer_format
-        self.is_tracked = is_tracked
-        self.frame: F | None = None
+    data: bytes
+    """Framing included."""
+    transfer_format: TransferFormat
+    """Whether it is text or binary."""
+    is_tracked: bool = True
+    """Whether stateful reconnect counts it."""
+    frame: Any = None
+    """Room for the form a transport needs, made by the first receiver and shared by the others."""
+    wire: bytes | None = None
+    """The same for a transport that writes bytes to the network itself."""
 
 
 class MessageSplitter(Protocol):

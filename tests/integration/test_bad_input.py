@@ -16,7 +16,7 @@ import pytest
 from msgspec.structs import replace
 from websockets.exceptions import InvalidStatus
 
-from signalr_channels.tokens import digest, make_connection_id, new_token
+from signalr_channels.tokens import make_connection_id, new_token
 from tests.integration.raw import HANDSHAKE, SEPARATOR, Frame, RawClient, answer, call, negotiate, post
 from tests.live import PeerSite
 

@@ -35,20 +35,29 @@ def site(tmp_path: Path) -> Iterator[PeerSite]:
 class DeafClient:
     """Shakes hands and then reads nothing, with a small receive buffer of the kernel."""
 
-    def __init__(self, site: PeerSite, path: str) -> None:
+    def __init__(self, site: PeerSite) -> None:
         self.user_agent = f"deaf {uuid.uuid4().hex}"
+        self._address = ("127.0.0.1", site.server.port)
         self.socket = socket.socket()
+
+    def shake_hands(self, path: str) -> None:
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8 * 1024)
         self.socket.settimeout(DEADLINE)
-        self.socket.connect(("127.0.0.1", site.server.port))
+        self.socket.connect(self._address)
         self.socket.sendall(
             f"GET /{path} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
             f"Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nUser-Agent: {self.user_agent}\r\n\r\n".encode()
         )
+        self._read_until(b"\r\n\r\n")
         self.send(HANDSHAKE)
+        self._read_until(b"{}\x1e")
+
+    def _read_until(self, end: bytes) -> None:
         received = b""
-        while b"{}\x1e" not in received:
-            received += self.socket.recv(1)
+        while not received.endswith(end):
+            byte = self.socket.recv(1)
+            assert byte, received
+            received += byte
 
     def send(self, text: str) -> None:
         """One masked text frame of up to 64 KiB; the mask is zero."""
@@ -62,8 +71,9 @@ def deaf_clients(number: int, site: PeerSite, path: str) -> Iterator[list[DeafCl
     with contextlib.ExitStack() as sockets:
         clients = []
         for _ in range(number):
-            client = DeafClient(site, path)
+            client = DeafClient(site)
             sockets.enter_context(contextlib.closing(client.socket))
+            client.shake_hands(path)
             clients.append(client)
         yield clients
 
@@ -99,20 +109,39 @@ async def broadcast(client: ClientConnection) -> None:
         assert (await next_message(client)) == {"type": 3, "invocationId": "0", "result": None}
 
 
-def memory(site: PeerSite) -> int:
-    """Resident bytes of the server process."""
-    rss: int = psutil.Process(site.server.pid).memory_info().rss
-    return rss
+class MemoryWatch:
+    """By how many bytes the resident memory of the server process grew at most, looked at again and again while it is open."""
+
+    def __init__(self, site: PeerSite) -> None:
+        self._process = psutil.Process(site.server.pid)
+        self._first = self._process.memory_info().rss
+        self.growth = 0
+
+    async def __aenter__(self) -> MemoryWatch:
+        self._task = asyncio.create_task(self._watch())
+        return self
+
+    async def __aexit__(self, *args: object) -> None:
+        self._look()
+        self._task.cancel()
+        await asyncio.wait([self._task])
+
+    def _look(self) -> None:
+        self.growth = max(self.growth, self._process.memory_info().rss - self._first)
+
+    async def _watch(self) -> None:
+        while True:
+            self._look()
+            await asyncio.sleep(0.01)
 
 
 async def test_broadcasts_reach_all_but_the_deaf(site: PeerSite) -> None:
     with deaf_clients(5, site, "bench") as deaf:
         async with hearing_client(site, "bench") as one, hearing_client(site, "bench") as two, hearing_client(site, "bench") as sender:
-            before = memory(site)
-            async with asyncio.timeout(DEADLINE):
-                await asyncio.gather(hear_broadcasts(one), hear_broadcasts(two), broadcast(sender))
-            # 300 frames of 32 KiB for each of five clients would be 47 MiB.
-            assert memory(site) - before < 20 * MIB
+            async with MemoryWatch(site) as memory:
+                await asyncio.wait_for(asyncio.gather(hear_broadcasts(one), hear_broadcasts(two), broadcast(sender)), DEADLINE)
+            print(f"{memory.growth / MIB:.1f} MiB")
+            assert memory.growth < 20 * MIB
             for client in deaf:
                 event = await asyncio.to_thread(site.wait_for_event, user_agent=client.user_agent, kind="disconnected")
                 assert event["reason"] == "slow_consumer"
@@ -124,21 +153,23 @@ async def test_broadcasts_reach_all_but_the_deaf(site: PeerSite) -> None:
 async def test_results_that_nobody_reads_do_not_pile_up(site: PeerSite) -> None:
     """Unlike broadcasts these are not shared by their receivers: 100 MiB if they were kept."""
     with deaf_clients(1, site, "peer") as [deaf]:
-        before = memory(site)
-        for _ in range(200):
-            deaf.send(call("Big", MIB // 2))
-        event = await asyncio.to_thread(site.wait_for_event, user_agent=deaf.user_agent, kind="disconnected")
+        async with MemoryWatch(site) as memory:
+            for _ in range(200):
+                deaf.send(call("Big", MIB // 2))
+            event = await asyncio.to_thread(site.wait_for_event, user_agent=deaf.user_agent, kind="disconnected")
         assert event["reason"] == "slow_consumer"
-        assert memory(site) - before < 20 * MIB
+        print(f"{memory.growth / MIB:.1f} MiB")
+        assert memory.growth < 20 * MIB
         async with hearing_client(site, "peer") as client:
             await client.send(call("Echo", "others go on"))
             assert (await next_message(client))["result"] == "others go on"
 
 
 async def test_one_write_that_takes_too_long(site: PeerSite) -> None:
-    """A single message does not overflow the queue; this hub gives each write a second."""
+    """The server takes one message of any size; the next one then waits. It is too small for the queue, but this hub gives it a second."""
     with deaf_clients(1, site, "everything-impatient") as [deaf]:
         deaf.send(call("Big", 32 * MIB))
+        deaf.send(call("Echo", "behind it"))
         event = await asyncio.to_thread(site.wait_for_event, user_agent=deaf.user_agent, kind="disconnected")
         assert event["reason"] == "slow_consumer"
         assert "TRANSPORT_SEND_TIMEOUT" in event["detail"]

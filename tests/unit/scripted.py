@@ -55,7 +55,7 @@ class ScriptedTransport(FakeTransport):
         super().__init__()
         self.changed = asyncio.Event()
 
-    async def write(self, message: EncodedMessage[Any]) -> None:
+    async def write(self, message: EncodedMessage) -> None:
         await super().write(message)
         self.changed.set()
 

@@ -45,6 +45,9 @@ class EngineState(enum.Enum):
     CLOSED = "closed"
 
 
+OPEN = EngineState.OPEN
+
+
 class HandshakeCompleted(msgspec.Struct, frozen=True, kw_only=True):
     """Hands were shaken; the response is ready to send."""
 
@@ -140,13 +143,13 @@ class CoreEngine:
         self._buffer = b""
         self._splitter: MessageSplitter | None = None
         self._events: list[Event] = []
-        self._outgoing: list[EncodedMessage[object]] = []
+        self._outgoing: list[EncodedMessage] = []
 
     # Incoming
 
     def receive_data(self, data: Data, now: float) -> None:
         """Take a chunk from the transport, of any size. What arrives after the end is dropped."""
-        if self.state is EngineState.OPEN:
+        if self.state is OPEN:
             self._last_received = now
             if not self._ignores_input:
                 self._receive_messages(data)
@@ -241,18 +244,26 @@ class CoreEngine:
 
     # Outgoing
 
-    def send(self, message: HubMessage) -> None:
+    def encode(self, message: HubMessage) -> EncodedMessage:
         """
         Encode a message for sending.
 
         Raises:
             LocalProtocolError: The connection is not open, or a value cannot be encoded.
         """
-        if self.state is not EngineState.OPEN:
-            raise LocalProtocolError(f"Cannot send while the connection is {self.state.value}.", kind="InvalidOperationException")
         protocol = self.hub_protocol
-        assert protocol is not None
-        self._outgoing.append(EncodedMessage(protocol.encode(message), protocol.transfer_format))
+        if self.state is not OPEN or protocol is None:
+            raise LocalProtocolError(f"Cannot send while the connection is {self.state.value}.", kind="InvalidOperationException")
+        return EncodedMessage(protocol.encode(message), protocol.transfer_format)
+
+    def send(self, message: HubMessage) -> None:
+        """
+        Encode a message, to be had from :meth:`data_to_send`.
+
+        Raises:
+            LocalProtocolError: The connection is not open, or a value cannot be encoded.
+        """
+        self._outgoing.append(self.encode(message))
 
     def send_untracked(self, message: HubMessage) -> None:
         """Encode a message that stateful reconnect does not count."""
@@ -260,7 +271,7 @@ class CoreEngine:
         assert protocol is not None
         self._outgoing.append(EncodedMessage(protocol.encode(message), protocol.transfer_format, is_tracked=False))
 
-    def data_to_send(self) -> list[EncodedMessage[object]]:
+    def data_to_send(self) -> list[EncodedMessage]:
         """What to hand to the transport, in order."""
         outgoing, self._outgoing = self._outgoing, []
         return outgoing

@@ -9,7 +9,6 @@ Source: HubProtocol.md, "Ack", "Sequence"; ``MessageBuffer.cs``.
 from __future__ import annotations
 
 from collections import deque
-from typing import Any
 
 from signalr_channels.exceptions import RemoteProtocolError
 from signalr_channels.protocols.base import EncodedMessage
@@ -33,8 +32,8 @@ class Replay:
             buffer_size: Bytes that may be sent without an acknowledgement.
         """
         self._limit = buffer_size
-        self._sent: deque[EncodedMessage[Any]] = deque()
-        self._unsent: deque[EncodedMessage[Any]] = deque()
+        self._sent: deque[EncodedMessage] = deque()
+        self._unsent: deque[EncodedMessage] = deque()
         self._sent_bytes = 0
         self._first_id = 1
         """Id of the first message in ``_sent``, or of the next to be sent."""
@@ -46,12 +45,12 @@ class Replay:
 
     # What we send
 
-    def add(self, message: EncodedMessage[Any]) -> None:
+    def add(self, message: EncodedMessage) -> None:
         """Keep a message until it is acknowledged."""
         self._unsent.append(message)
         self.pending_bytes += len(message.data)
 
-    def take_sendable(self) -> list[EncodedMessage[Any]]:
+    def take_sendable(self) -> list[EncodedMessage]:
         """The messages to send now: as many as may be sent without an acknowledgement."""
         sendable = []
         while self._unsent and self._sent_bytes <= self._limit:
@@ -69,7 +68,7 @@ class Replay:
             self.pending_bytes -= size
             self._first_id += 1
 
-    def restart(self) -> tuple[int, list[EncodedMessage[Any]]]:
+    def restart(self) -> tuple[int, list[EncodedMessage]]:
         """What to send on a new transport: the id of the first message, and the messages that were sent and not acknowledged."""
         return self._first_id, list(self._sent)
 

@@ -54,7 +54,7 @@ def invocation(target: str) -> Invocation:
     return Invocation(target=target, arguments=[])
 
 
-def encoded(target: str) -> EncodedMessage[Any]:
+def encoded(target: str) -> EncodedMessage:
     return EncodedMessage(JSON.encode(invocation(target)), TransferFormat.TEXT)
 
 
@@ -140,7 +140,7 @@ async def test_a_client_that_does_not_read_is_written_to_later_and_in_order() ->
 
 async def test_a_client_may_stop_reading_again_while_the_queue_is_written() -> None:
     class Choking(ScriptedTransport):
-        async def write(self, message: EncodedMessage[Any]) -> None:
+        async def write(self, message: EncodedMessage) -> None:
             await super().write(message)
             if len(self.written) == 2:
                 self.pause()
@@ -247,7 +247,7 @@ async def test_a_write_may_take_so_long_and_no_longer() -> None:
 
 async def test_each_write_has_the_time_for_itself() -> None:
     class OneByOne(ScriptedTransport):
-        async def write(self, message: EncodedMessage[Any]) -> None:
+        async def write(self, message: EncodedMessage) -> None:
             await super().write(message)
             self.pause()
 
@@ -316,7 +316,7 @@ async def test_a_write_that_fails_loses_the_transport_and_its_end_of_file_ends_t
     class Gone(ScriptedTransport):
         writes = 0
 
-        def write(self, message: EncodedMessage[Any]) -> Awaitable[None]:
+        def write(self, message: EncodedMessage) -> Awaitable[None]:
             self.writes += 1
             return super().write(message) if self.writes == 1 else self._fail()
 
@@ -587,9 +587,9 @@ async def test_a_ping_is_one_message_for_all_connections() -> None:
     class Remembering(ScriptedTransport):
         def __init__(self) -> None:
             super().__init__()
-            self.messages: list[EncodedMessage[Any]] = []
+            self.messages: list[EncodedMessage] = []
 
-        async def write(self, message: EncodedMessage[Any]) -> None:
+        async def write(self, message: EncodedMessage) -> None:
             self.messages.append(message)
             await super().write(message)
 

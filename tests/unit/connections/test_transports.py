@@ -12,7 +12,7 @@ from signalr_channels.protocols.base import EncodedMessage, TransferFormat
 pytestmark = pytest.mark.usefixtures("no_task_left")
 
 
-def message(data: bytes = b"x") -> EncodedMessage[None]:
+def message(data: bytes = b"x") -> EncodedMessage:
     return EncodedMessage(data, TransferFormat.TEXT)
 
 

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from signalr_channels.exceptions import HubException, RemoteProtocolError
-from signalr_channels.hubs.filters import ConnectedNext, DisconnectedNext, HubFilter, HubInvocation, InvokeNext
 from signalr_channels.hubs.context import HubCallerContext
+from signalr_channels.hubs.filters import ConnectedNext, DisconnectedNext, HubFilter, HubInvocation, InvokeNext
 from signalr_channels.hubs.hub import Hub
 from signalr_channels.hubs.methods import hub_method
 from signalr_channels.hubs.permissions import HubPermission, PermissionRequest

@@ -14,7 +14,7 @@ from signalr_channels.hubs.filters import HubFilter, HubInvocation, InvokeNext
 from signalr_channels.hubs.hub import Hub
 from signalr_channels.hubs.methods import hub_method
 from signalr_channels.hubs.streams import UploadStream
-from tests.unit.scripted import CLOSE, PING, ScriptedClient, ScriptedServer, completion, eventually, failed, settle
+from tests.unit.scripted import CLOSE, PING, ScriptedServer, completion, eventually, failed, settle
 
 pytestmark = pytest.mark.usefixtures("no_task_left")
 

@@ -8,11 +8,11 @@ import threading
 import pytest
 
 from signalr_channels.exceptions import WrongContext
+from signalr_channels.hubs.clients import HubClients
 from signalr_channels.hubs.groups import GroupManager
 from signalr_channels.hubs.hub import Hub
 from signalr_channels.hubs.lifetime import InMemoryHubLifetimeManager
 from signalr_channels.hubs.methods import hub_method
-from signalr_channels.hubs.clients import HubClients
 from signalr_channels.hubs.reach import Reach
 from signalr_channels.hubs.sync import refuse_in_event_loop, run_from_sync
 from tests.unit.scripted import ScriptedServer, called, completion
