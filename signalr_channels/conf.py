@@ -104,7 +104,12 @@ class SignalRSettings:
         ("json", "messagepack"), "", "Encodings a client may choose from.", mirrors="SupportedProtocols", hub=True
     )
     TRANSPORTS: Sequence[str] = _setting(
-        ("webSockets", "serverSentEvents", "longPolling"), "", "Transports a client may choose from.", mirrors="Transports", hub=True
+        ("webSockets", "serverSentEvents", "longPolling"),
+        "",
+        "Transports a client may choose from.",
+        mirrors="Transports",
+        hub=True,
+        choices=("webSockets", "serverSentEvents", "longPolling"),
     )
     HUB_FILTERS: Sequence[Any] = _setting(
         (),
@@ -281,15 +286,31 @@ def setting_problems(values: Mapping[str, Any], *, known: frozenset[str] | None 
             near = difflib.get_close_matches(name, names, n=1)
             problems.append((name, f"unknown setting {name!r}" + (f"; did you mean {near[0]!r}?" if near else "")))
             continue
-        meta = FIELDS[name].metadata
-        if value is None:
-            if not meta["nullable"]:
-                problems.append((name, f"{name} may not be None"))
-        elif meta["choices"] and value not in meta["choices"]:
-            problems.append((name, f"{name} must be one of {', '.join(map(repr, meta['choices']))}, not {value!r}"))
-        elif meta["minimum"] is not None and (isinstance(value, bool) or not isinstance(value, (int, float)) or value < meta["minimum"]):
-            problems.append((name, f"{name} must be a number of {meta['unit']}, at least {meta['minimum']:g}, not {value!r}"))
+        if problem := _value_problem(FIELDS[name], value):
+            problems.append((name, f"{name} {problem}"))
     return problems
+
+
+def _value_problem(setting: dataclasses.Field[Any], value: Any) -> str | None:
+    """What is wrong with one value, said after its name."""
+    meta, annotation = setting.metadata, str(setting.type)
+    if value is None:
+        return None if meta["nullable"] else "may not be None"
+    # One text in place of a list would be taken letter by letter, and an origin would allow every part of itself.
+    if annotation.startswith("Sequence") and not isinstance(value, (list, tuple, set, frozenset)):
+        return f"must be a list, not {value!r}"
+    if annotation == "bool" and not isinstance(value, bool):
+        return f"must be True or False, not {value!r}"
+    choices = meta["choices"]
+    for one in value if annotation.startswith("Sequence") else [value]:
+        if choices and one not in choices:
+            return f"must be {'of' if one is not value else 'one of'} {', '.join(map(repr, choices))}, not {one!r}"
+    if meta["minimum"] is not None:
+        number = int if annotation.startswith("int") else (int, float)
+        if isinstance(value, bool) or not isinstance(value, number) or not value >= meta["minimum"]:
+            kind = "a whole number" if number is int else "a number"
+            return f"must be {kind} of {meta['unit']}, at least {meta['minimum']:g}, not {value!r}"
+    return None
 
 
 @functools.cache

@@ -65,7 +65,7 @@ def read_connection_token(text: str) -> ConnectionToken | None:
     if len(text) > LONGEST_TOKEN:
         return None
     try:
-        data = base64.urlsafe_b64decode(text.encode("ascii") + b"=" * (-len(text) % 4))
+        data = base64.b64decode(text.encode("ascii") + b"=" * (-len(text) % 4), altchars=b"-_", validate=True)
         signature, payload = data[:SIGNATURE_SIZE], data[SIGNATURE_SIZE:]
         keys = (settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS)
         if not any(constant_time_compare(signature, _signature(payload, key)) for key in keys):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from asgiref.sync import async_to_sync
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
@@ -19,16 +20,17 @@ def negotiate_view(endpoint: HubEndpoint) -> Callable[[HttpRequest], HttpRespons
     """
     The view that hands out connection ids of a hub.
 
-    No client sends a CSRF token, so it is exempt; the origin is checked instead.
+    No client sends a CSRF token, so it is exempt; the origin is checked instead. Who is asking is found out as in an ASGI process,
+    past Django's middleware: the transport request is served there, and must find the same user.
     """
 
     @csrf_exempt
     def view(request: HttpRequest) -> HttpResponse:
-        scope = {
+        scope: dict[str, Any] = {
             "type": "http",
             "scheme": request.scheme,
             "headers": [(key.lower().encode("latin-1"), value.encode("latin-1", "replace")) for key, value in request.headers.items()],
-            "user": getattr(request, "user", None),
+            "query_string": request.META.get("QUERY_STRING", "").encode("latin-1", "replace"),
         }
         if request.method == "OPTIONS" and (preflight := preflight_headers(scope, endpoint)) is not None:
             return _response(204, b"", preflight)
@@ -39,7 +41,7 @@ def negotiate_view(endpoint: HubEndpoint) -> Callable[[HttpRequest], HttpRespons
                 raise Refusal(405)
         except Refusal as refusal:
             return _response(refusal.status, refusal.body.encode(), [*refusal.headers, *headers], "text/plain")
-        query = query_items(request.META.get("QUERY_STRING", "").encode("latin-1", "replace"))
+        query = query_items(scope["query_string"])
         return _response(200, endpoint.negotiate(query, admission.user_identifier).body, headers, "application/json")
 
     return view

@@ -133,7 +133,13 @@ def _migrated_database() -> bytes:
     with tempfile.TemporaryDirectory(prefix="signalr-peer-site-") as folder:
         database = Path(folder) / "db.sqlite3"
         environment = {**os.environ, "DJANGO_SETTINGS_MODULE": PEER_SITE_SETTINGS, "PEER_DATABASE": str(database)}
-        subprocess.run([sys.executable, "-m", "django", "migrate", "--verbosity", "0", "--skip-checks"], cwd=ROOT, env=environment, check=True, timeout=60)
+        subprocess.run(
+            [sys.executable, "-m", "django", "migrate", "--verbosity", "0", "--skip-checks"],
+            cwd=ROOT,
+            env=environment,
+            check=True,
+            timeout=60,
+        )
         return database.read_bytes()
 
 

@@ -53,6 +53,7 @@ class Connection:
         "_close_code",
         "_closed_at",
         "_corked",
+        "_direct",
         "_drained",
         "_is_holding",
         "_maximum_buffered_bytes",
@@ -115,12 +116,19 @@ class Connection:
         self._closed_at: float | None = None
         self._close_code = NORMAL_CLOSURE
         self._corked: list[EncodedMessage] | None = None
+        self._direct: Callable[[EncodedMessage], bool] | None = None
         self._is_holding = False
         self.detached_at: float | None = None
         self._transport_gone = False
         self._reading_held = False
 
     # Incoming
+
+    def _look_for_direct_way(self) -> None:
+        """Let broadcasts go straight to the transport, while it is open and nothing waits in front of them."""
+        is_open = self.engine.state is OPEN and self.engine.replay is None
+        free = self._writer is None and not self._transport_gone
+        self._direct = getattr(self.transport, "write_directly", None) if is_open and free else None
 
     def receive(self, data: Data) -> list[Event]:
         """Hand a chunk to the engine, write what it answers, and give what it understood."""
@@ -132,6 +140,7 @@ class Connection:
             self._is_holding = engine.replay is not None
             self.flush()
             self.uncork()  # clients want the handshake response by itself
+            self._look_for_direct_way()
             if self._is_holding:
                 asyncio.get_running_loop().call_later(LONGEST_HOLD, self._release)
         elif engine.replay is not None:
@@ -187,6 +196,7 @@ class Connection:
 
     def _drop_writes(self) -> None:
         self._transport_gone = True
+        self._direct = None
         if self._writer is not None:
             self._writer.cancel()
             self._writer = None
@@ -212,6 +222,9 @@ class Connection:
 
     def enqueue(self, message: EncodedMessage) -> None:
         """Write a message that was encoded for several connections. Nothing happens once the connection has ended."""
+        direct = self._direct
+        if direct is not None and self._corked is None and direct(message):
+            return
         if self.engine.state is OPEN:
             self._write(message)
 
@@ -258,6 +271,7 @@ class Connection:
             self._lose_transport(error)
             return
         self._write_started = self.clock()
+        self._direct = None
         self._writer = asyncio.get_running_loop().create_task(self._write_rest(Resume(iterator, future)))
 
     def cork(self) -> None:
@@ -320,6 +334,7 @@ class Connection:
     def _stop_writing(self) -> None:
         """End the write under way. Its task may not have begun, so it cannot be left to clean up by itself."""
         self._transport_gone = True
+        self._direct = None
         if self._writer is not None:
             self._writer.cancel()
             self._writing_ended()
@@ -428,6 +443,7 @@ class Connection:
 
     def _finish(self, disconnect: Disconnect, code: int) -> None:
         self._closed_at = self.clock()
+        self._direct = None
         self._close_code = code
         self.flush()
         self.uncork()
@@ -440,6 +456,7 @@ class Connection:
         if self._transport_gone:
             return
         self._transport_gone = True
+        self._direct = None
         self._write_started = self.clock()
         try:
             iterator = self.transport.close(code=self._close_code).__await__()
@@ -455,6 +472,7 @@ class Connection:
         # The transport's own end of file follows and ends the connection; until then nothing is written.
         logger.debug("%s: writing failed: %r", self.connection_id, error)
         self._transport_gone = True
+        self._direct = None
 
     def _give_up(self, text: str) -> None:
         logger.warning("%s: %s", self.connection_id, text)

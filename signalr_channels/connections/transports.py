@@ -11,7 +11,11 @@ __all__ = ["DONE", "FakeTransport", "Resume", "Transport", "step"]
 
 
 class Transport(Protocol):
-    """One way to a client."""
+    """
+    One way to a client.
+
+    It may have a ``write_directly`` as well, which writes a message without waiting, or says ``False``.
+    """
 
     name: str
     """``webSockets``, ``serverSentEvents``, ``longPolling`` or ``foreverFrame``."""

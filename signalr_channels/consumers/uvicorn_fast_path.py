@@ -18,7 +18,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
-from signalr_channels.protocols.base import Data
+from signalr_channels.protocols.base import Data, EncodedMessage, TransferFormat
 
 __all__ = ["FastPath", "find_fast_path"]
 
@@ -28,19 +28,25 @@ PROTOCOL = ("uvicorn.protocols.websockets.websockets_sansio_impl", "WebSocketsSa
 
 
 class FastPath:
-    """
-    One web socket's way around ASGI.
+    """One web socket's way around ASGI."""
 
-    Attributes:
-        write: Writes bytes to the transport.
-    """
-
-    __slots__ = ("_is_writable", "_protocol", "write")
+    __slots__ = ("_is_writable", "_protocol", "_write")
 
     def __init__(self, protocol: Any) -> None:
         self._protocol = protocol
         self._is_writable: Callable[[], bool] = protocol.writable.is_set
-        self.write: Callable[[bytes], None] = protocol.transport.write
+        self._write: Callable[[bytes], None] = protocol.transport.write
+
+    def write(self, message: EncodedMessage) -> bool:
+        """Write one message as one frame, if uvicorn itself would do so now without waiting."""
+        protocol = self._protocol
+        if not self._is_writable() or protocol.close_sent or protocol.disconnected:
+            return False
+        data = message.wire
+        if data is None:
+            data = message.wire = frame(message.data, is_text=message.transfer_format is TransferFormat.TEXT)
+        self._write(data)
+        return True
 
     def read_into(self, take: Callable[[Data], None]) -> None:
         """
@@ -79,11 +85,6 @@ class FastPath:
         if self._protocol.read_paused and self._protocol.queue.empty():
             self._protocol.read_paused = False
             self._protocol.transport.resume_reading()
-
-    def is_open(self) -> bool:
-        """Whether uvicorn itself would write a frame now, without waiting."""
-        protocol = self._protocol
-        return self._is_writable() and not protocol.close_sent and not protocol.disconnected
 
 
 def find_fast_path(send: Any) -> FastPath | None:

@@ -11,7 +11,7 @@ from channels.consumer import AsyncConsumer
 
 from signalr_channels.connections.connection import Connection
 from signalr_channels.connections.transports import DONE
-from signalr_channels.consumers.uvicorn_fast_path import FastPath, find_fast_path, frame
+from signalr_channels.consumers.uvicorn_fast_path import FastPath, find_fast_path
 from signalr_channels.endpoints import HubEndpoint
 from signalr_channels.exceptions import RemoteProtocolError
 from signalr_channels.gate import Admission, Refusal, admit, describe_request
@@ -40,20 +40,15 @@ class WebSocketTransport:
     """Writes to a web socket through ASGI. The event of a message is made once and shared by all its receivers."""
 
     name = "webSockets"
-    __slots__ = ("_fast_path", "_send")
+    __slots__ = ("_send", "write_directly")
 
     def __init__(self, send: Send, fast_path: FastPath | None = None) -> None:
         self._send = send
-        self._fast_path = fast_path
+        self.write_directly = None if fast_path is None else fast_path.write
 
     def write(self, message: EncodedMessage) -> Awaitable[None]:
         """Send one message as one frame."""
-        fast_path = self._fast_path
-        if fast_path is not None and fast_path.is_open():
-            data = message.wire
-            if data is None:
-                data = message.wire = frame(message.data, is_text=message.transfer_format is TransferFormat.TEXT)
-            fast_path.write(data)
+        if self.write_directly is not None and self.write_directly(message):
             return DONE
         event = message.frame
         if event is None:

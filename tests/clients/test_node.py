@@ -54,6 +54,7 @@ def names_of_tests(path: Path) -> list[str]:
     assert len(names) == len(set(names)), f"{path.name} has two tests of one name"
     return names
 
+
 def node_tests() -> Iterator[Any]:
     for file, path in FILES.items():
         for site in SITES.get(file, ("",)):

@@ -14,6 +14,9 @@ from signalrcore.hub_connection_builder import HubConnectionBuilder
 from tests.live import PeerSite
 
 DEADLINE = 15.0
+WRONG_COUNT = (
+    "Failed to invoke 'Add' due to an error on the server. InvalidDataException: Invocation provides 1 argument(s) but target expects 2."
+)
 
 
 class Client:
@@ -92,12 +95,7 @@ def test_messages_to_caller_others_and_groups(peer_site: PeerSite) -> None:
     [
         ("FailHub", ["no"], "An unexpected error occurred invoking 'FailHub' on the server. HubException: no"),
         ("Nope", [], "Failed to invoke 'Nope' due to an error on the server. HubException: Method does not exist."),
-        (
-            "Add",
-            [1],
-            "Failed to invoke 'Add' due to an error on the server. "
-            "InvalidDataException: Invocation provides 1 argument(s) but target expects 2.",
-        ),
+        ("Add", [1], WRONG_COUNT),
     ],
 )
 def test_errors(peer_site: PeerSite, method: str, arguments: list[Any], text: str) -> None:

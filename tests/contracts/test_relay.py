@@ -17,7 +17,7 @@ from signalr_channels.backplane.gaps import GapCounter, Loss
 from signalr_channels.backplane.relay import Relay
 from signalr_channels.backplane.wire import VERSION, Ack, Deliver, GroupCommand, read, write
 from signalr_channels.hubs.lifetime import Audience, AudienceKind
-from tests.contracts.sites import EVERYONE, HUB, Backplane, eventually
+from tests.contracts.sites import EVERYONE, HUB, TIMEOUT, Backplane, eventually
 
 pytestmark = pytest.mark.usefixtures("no_task_left")
 
@@ -173,15 +173,21 @@ async def test_a_relay_can_be_stopped_before_it_started() -> None:
 
 
 async def test_stopping_ends_the_work_for_others() -> None:
+    answering = asyncio.Event()
+
     class Stuck(InMemoryChannelLayer):
         async def send(self, channel: str, message: dict[str, Any]) -> None:
-            await asyncio.Event().wait()
+            if message["type"] == "signalr.ack":
+                answering.set()
+                await asyncio.Event().wait()
+            await super().send(channel, message)
 
     backplane = Backplane("in-memory layer")
     process = backplane.make_process(layer=Stuck())
     await process.connect("one")
     await process.layer.group_send(names.everyone("signalr", HUB), write(COMMAND))
-    await asyncio.wait_for(backplane.stop(), 5.0)
+    await asyncio.wait_for(answering.wait(), TIMEOUT)
+    await asyncio.wait_for(backplane.stop(), TIMEOUT)
 
 
 # Numbers

@@ -69,7 +69,7 @@ class RawClient:
             shakes_hands: Whether to do the handshake, successfully.
             headers: More headers of the request, with ``_`` for ``-``.
         """
-        self.user_agent = headers.pop("user_agent", None) or f"raw {uuid.uuid4().hex}"
+        self.user_agent = headers.pop("user_agent", "") or f"raw {uuid.uuid4().hex}"
         address = "ws" + url.removeprefix("http") + (f"?id={token}" if token is not None else "")
         self.socket = connect(
             address,

@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import json
 import time
+import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
@@ -18,7 +19,7 @@ from websockets.exceptions import InvalidStatus
 
 from signalr_channels.tokens import make_connection_id, new_token
 from tests.integration.raw import HANDSHAKE, SEPARATOR, Frame, RawClient, answer, call, negotiate, post
-from tests.live import PeerSite
+from tests.live import PeerSite, serve_peer_site
 
 PEER = "tests.peer_site.hubs.PeerHub"
 LIMIT = 32 * 1024
@@ -80,7 +81,8 @@ class Case:
 AFTER_HANDSHAKE = [
     Case("a binary frame is read as JSON all the same", call("Echo", "x").encode(), ['{"type":3,"invocationId":"0","result":"x"}\x1e']),
     Case("an unknown message type is skipped", '{"type":42}\x1e' + call("Echo", "x"), ['{"type":3,"invocationId":"0","result":"x"}\x1e']),
-    Case("a negative message type is skipped", '{"type":-1,"x":[]}\x1e' + call("Add", 1, 2), ['{"type":3,"invocationId":"0","result":3}\x1e']),
+    Case("a negative message type is skipped", '{"type":-1,"x":[]}\x1e' + call("Add", 1, 2), [
+         '{"type":3,"invocationId":"0","result":3}\x1e']),
     Case("64 levels of JSON are a misfit", nested(64), [completed_with_error(MISFIT)]),
     Case("65 levels of JSON are too many", nested(65), [failed(NOT_JSON)], "protocol_error", detail="Error reading JSON."),
     Case("10,000 levels of JSON are too many", nested(10_000), [failed(NOT_JSON)], "protocol_error"),
@@ -90,8 +92,8 @@ AFTER_HANDSHAKE = [
          detail="MAXIMUM_RECEIVE_MESSAGE_SIZE"),
     Case("a frame over the limit without an end", "x" * (LIMIT + 1), [failed(TOO_BIG.format(LIMIT))], "message_too_big"),
     Case("a binary frame over the limit", b"\x00" * 200_000, [failed(TOO_BIG.format(LIMIT))], "message_too_big"),
-    Case("a frame over a smaller limit, without detailed errors", call("Echo", "x" * STRICT_LIMIT), [failed("")], "message_too_big", "peer-strict",
-         detail="1024B"),
+    Case("a frame over a smaller limit, without detailed errors", call("Echo", "x" * STRICT_LIMIT), [failed("")], "message_too_big",
+         "peer-strict", detail="1024B"),
     Case("a method name of one MB", call("m" * 1_000_000), [failed(TOO_BIG.format(LIMIT))], "message_too_big"),
     Case("a method name of one MB where there is no limit", call("m" * 1_000_000), [completed_with_error(
         f"Failed to invoke '{'m' * 1_000_000}' due to an error on the server. HubException: Method does not exist.")],
@@ -147,7 +149,8 @@ HANDSHAKES = [
     Case("garbage", "hello" + SEPARATOR, [handshake_failed(
         f"{MALFORMED_HANDSHAKE} JsonReaderException: 'h' is an invalid start of a value. LineNumber: 0 | BytePositionInLine: 0.")],
         "handshake_error"),
-    Case("garbage, without detailed errors", "hello" + SEPARATOR, [handshake_failed(MALFORMED_HANDSHAKE)], "handshake_error", "peer-strict"),
+    Case("garbage, without detailed errors", "hello" + SEPARATOR, [handshake_failed(MALFORMED_HANDSHAKE)], "handshake_error",
+         "peer-strict"),
     Case("bytes that are not text", b"\xff\xfe\x00" + SEPARATOR.encode(), [handshake_failed(
         f"{MALFORMED_HANDSHAKE} JsonReaderException: '0xFF' is an invalid start of a value. LineNumber: 0 | BytePositionInLine: 0.")],
         "handshake_error"),
@@ -169,7 +172,8 @@ HANDSHAKES = [
     Case("one over the limit", '{"protocol":"json","version":1,"x":"' + "x" * STRICT_LIMIT + '"}\x1e', [handshake_failed(
         "Handshake was canceled.")], "message_too_big", "peer-strict", detail="MAXIMUM_RECEIVE_MESSAGE_SIZE"),
     Case("one without an end", "{" + "x" * LIMIT, [handshake_failed("Handshake was canceled.")], "message_too_big"),
-    Case("none in time", "{", [handshake_failed("Handshake was canceled.")], "handshake_timeout", "peer-strict", detail="HANDSHAKE_TIMEOUT"),
+    Case("none in time", "{", [handshake_failed("Handshake was canceled.")], "handshake_timeout", "peer-strict",
+         detail="HANDSHAKE_TIMEOUT"),
     Case("a text frame that is not UTF-8", b"\xff\xff\x1e", [], "protocol_error", close_code=1007, as_text=True),
 ]  # fmt: skip
 
@@ -256,6 +260,29 @@ def genuine_token(hub: str = PEER, age: float = 0.0) -> str:
     """A token as the peer site signs it; the test suite has the same ``SECRET_KEY``."""
     token = new_token(connection_id=make_connection_id(), hub=hub, user_identifier=None)
     return replace(token, issued_at=int(time.time() - age)).sign()
+
+
+@pytest.fixture(scope="module")
+def guarded_site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PeerSite]:
+    """A site whose pages, and those of one other origin, may connect."""
+    database = tmp_path_factory.mktemp("guarded") / "db.sqlite3"
+    with serve_peer_site(database, PEER_ORIGINS="https://app.example.com") as server:
+        yield PeerSite(server, database)
+
+
+@pytest.mark.parametrize("origin", ["https://evil.example.com", "null", "", "https://app.example.com.evil.org", "x" * 1000])
+def test_a_page_of_another_origin_is_refused(guarded_site: PeerSite, origin: str) -> None:
+    url = f"{guarded_site.url}/peer"
+    with RawClient(url, Origin="https://app.example.com") as bystander:
+        user_agent = f"page {uuid.uuid4().hex}"
+        assert refused(url, user_agent=user_agent, Origin=origin) == FOREIGN_ORIGIN
+        assert answer(*post(f"{url}/negotiate", {"Origin": origin, "User-Agent": user_agent})) == FOREIGN_ORIGIN
+        for transport in ("webSockets", ""):
+            event = guarded_site.wait_for_event(user_agent=user_agent, transport=transport)
+            assert (event["kind"], event["reason"]) == ("rejected", "origin_rejected")
+            assert "ALLOWED_ORIGINS" in event["detail"]
+            assert event["origin"] == origin[:256]
+        bystander.echo()
 
 
 def test_an_unknown_id_is_not_found(peer_site: PeerSite, bystander: RawClient) -> None:

@@ -140,14 +140,13 @@ async def test_broadcasts_reach_all_but_the_deaf(site: PeerSite) -> None:
         async with hearing_client(site, "bench") as one, hearing_client(site, "bench") as two, hearing_client(site, "bench") as sender:
             async with MemoryWatch(site) as memory:
                 await asyncio.wait_for(asyncio.gather(hear_broadcasts(one), hear_broadcasts(two), broadcast(sender)), DEADLINE)
-            print(f"{memory.growth / MIB:.1f} MiB")
-            assert memory.growth < 20 * MIB
+            # What waits is shared by all five; 10 MiB and more if it were not bounded.
+            assert memory.growth < 6 * MIB
             for client in deaf:
                 event = await asyncio.to_thread(site.wait_for_event, user_agent=client.user_agent, kind="disconnected")
                 assert event["reason"] == "slow_consumer"
                 assert "MAXIMUM_BUFFERED_BYTES" in event["detail"]
-    hearing = [event for event in site.lifetime_events(kind="disconnected") if event["reason"] != "slow_consumer"]
-    assert [event["reason"] for event in hearing] == ["client_closed"] * len(hearing)
+            assert len(site.lifetime_events(reason="slow_consumer")) == len(deaf)
 
 
 async def test_results_that_nobody_reads_do_not_pile_up(site: PeerSite) -> None:
@@ -158,7 +157,6 @@ async def test_results_that_nobody_reads_do_not_pile_up(site: PeerSite) -> None:
                 deaf.send(call("Big", MIB // 2))
             event = await asyncio.to_thread(site.wait_for_event, user_agent=deaf.user_agent, kind="disconnected")
         assert event["reason"] == "slow_consumer"
-        print(f"{memory.growth / MIB:.1f} MiB")
         assert memory.growth < 20 * MIB
         async with hearing_client(site, "peer") as client:
             await client.send(call("Echo", "others go on"))
