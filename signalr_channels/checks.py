@@ -96,10 +96,15 @@ def check_settings(app_configs: Any = None, **kwargs: Any) -> list[CheckMessage]
     return found
 
 
-def _all_hubs(base: type[Hub] = Hub) -> Iterator[type[Hub]]:
-    for hub in base.__subclasses__():
-        yield hub
-        yield from _all_hubs(hub)
+def _all_hubs() -> list[type[Hub]]:
+    """Every hub class that was imported, each once, however many bases it has."""
+    found: dict[type[Hub], None] = {}
+    waiting = Hub.__subclasses__()
+    while waiting:
+        hub = waiting.pop(0)
+        found[hub] = None
+        waiting.extend(hub.__subclasses__())
+    return list(found)
 
 
 @register("signalr")
@@ -149,8 +154,10 @@ def check_layer(app_configs: Any = None, **kwargs: Any) -> list[CheckMessage]:
     if isinstance(layer, InMemoryChannelLayer):
         return _in_memory_warning(f"CHANNEL_LAYERS[{alias!r}] is in memory")
     found = [*_redis_8_warning(alias, configured[alias])]
+    if type(layer).__module__.startswith("channels_redis.pubsub"):
+        return found  # it drops nothing and forgets nothing
     capacity, expiry = getattr(layer, "capacity", None), getattr(layer, "group_expiry", None)
-    if isinstance(capacity, int) and capacity < SMALLEST_CAPACITY and not type(layer).__module__.startswith("channels_redis.pubsub"):
+    if isinstance(capacity, int) and capacity < SMALLEST_CAPACITY:
         found.append(
             Warning(
                 f"CHANNEL_LAYERS[{alias!r}] has a capacity of {capacity} messages; all of a server process pass through one channel.",

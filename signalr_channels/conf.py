@@ -324,6 +324,8 @@ def get_settings() -> SignalRSettings:
     from django.conf import settings
 
     values = getattr(settings, "SIGNALR", {})
+    if not isinstance(values, Mapping):
+        raise ImproperlyConfigured(f"SIGNALR must be a dict, not {type(values).__name__}.")
     if problems := setting_problems(values):
         raise ImproperlyConfigured("SIGNALR: " + "; ".join(text for _, text in problems))
     return SignalRSettings(**values)

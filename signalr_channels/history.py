@@ -50,6 +50,8 @@ def clean_text(text: str | None, length: int) -> str:
     """
     if not text:
         return ""
+    if len(text) <= length and text.isascii() and text.isprintable() and "=" not in text and " " not in text:
+        return text  # ids, names and addresses, as nearly all is
     # Cut before the secrets go, a little late: a token cut in half would no longer look like one, and its half would stay.
     shown = SECRET.sub(r"\1[left out]", text[: length + 8192])
     shown = UNPRINTABLE.sub(lambda match: escape(match[0]), shown[: length + 1])

@@ -16,6 +16,7 @@ Where hubs live: ``map_hub`` puts a hub at a path, ``HubRouter`` is the ASGI app
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from typing import Any
 
@@ -140,6 +141,6 @@ def negotiate_urls(endpoints: Iterable[HubEndpoint]) -> list[URLPattern]:
     Add them to ``urlpatterns``; in the ASGI process :class:`HubRouter` answers first.
     """
     return [
-        re_path(rf"(?i)^{endpoint.path}/negotiate/?$", negotiate_view(endpoint), name=f"signalr-negotiate-{endpoint.path}")
+        re_path(rf"(?i)^{re.escape(endpoint.path)}/negotiate/?$", negotiate_view(endpoint), name=f"signalr-negotiate-{endpoint.path}")
         for endpoint in endpoints
     ]

@@ -55,7 +55,7 @@ logger = logging.getLogger("signalr_channels.runtime")
 T = TypeVar("T")
 
 GOODBYE_TIME = 1.0
-GOING_AWAY, SERVICE_RESTART = 1001, 1012
+SERVICE_RESTART = 1012
 TOUCH_INTERVAL = 30.0
 
 
@@ -126,7 +126,7 @@ class Runtime:
                 # A Close message makes @microsoft/signalr 10.0 resume and reconnect at once; see the known client behaviours.
                 connection.drop(CloseReason.SERVER_SHUTDOWN, code=SERVICE_RESTART)
             else:
-                connection.close(CloseReason.SERVER_SHUTDOWN, allow_reconnect=True, code=GOING_AWAY)
+                connection.close(CloseReason.SERVER_SHUTDOWN, allow_reconnect=True)
 
     async def stop(self) -> None:
         """Say goodbye, let hubs finish, and leave nothing behind."""
@@ -358,7 +358,9 @@ def _goodbye_then(runtime: Runtime, previous: Callable[..., Any], number: int, f
         return
 
     def leave() -> None:
-        runtime.say_goodbye()
-        previous(number, frame)
+        try:
+            runtime.say_goodbye()
+        finally:
+            previous(number, frame)
 
     runtime.loop.call_soon_threadsafe(leave)

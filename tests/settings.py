@@ -6,7 +6,7 @@ os.environ.setdefault("DEMO_DEBUG", "0")
 
 from demo_project.settings import *  # noqa: F403 - the suite tests the site people start with
 
-SECRET_KEY = "only-for-tests"
+SECRET_KEY = "only-for-tests, and long enough for the access tokens among them"
 DEBUG = False
 ALLOWED_HOSTS = ["*"]
 DATABASES = {"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"}}

@@ -27,6 +27,7 @@ logger = logging.getLogger("signalr_channels.backplane")
 
 REMEMBERED_ADDRESSES = 10_000
 LONGEST_BACK_OFF = 5.0
+DEFAULT_EXPIRY = 86_400.0
 
 Handler = Callable[[Any], Awaitable[None] | None]
 
@@ -97,8 +98,7 @@ class Relay:
         self._layer = layer
         self.process = process
         self.ack_timeout = ack_timeout
-        expiry = getattr(layer, "group_expiry", 86_400)
-        self._renewal_interval = renewal_interval if renewal_interval is not None else expiry / 3
+        self._renewal_interval = renewal_interval
         self._renewed_at: float | None = None
         self._needs_renewal = False
         self._channel: str | None = None
@@ -242,10 +242,16 @@ class Relay:
             )
         if self._renewed_at is None:
             self._renewed_at = now
-        elif self._needs_renewal or now - self._renewed_at >= self._renewal_interval:
+        elif self._needs_renewal or now - self._renewed_at >= self._interval():
             self._needs_renewal = False
             self._renewed_at = now
             self._spawn(self._renew())
+
+    def _interval(self) -> float:
+        if self._renewal_interval is None:
+            # Asked for here, in the loop: the pub/sub layer of channels_redis has no attributes elsewhere.
+            self._renewal_interval = getattr(self._layer, "group_expiry", DEFAULT_EXPIRY) / 3
+        return self._renewal_interval
 
     async def _renew(self) -> None:
         """Join every group again: a member is forgotten a fixed time after it joined."""

@@ -53,6 +53,7 @@ class Connection:
         "_close_code",
         "_closed_at",
         "_corked",
+        "_corked_bytes",
         "_direct",
         "_drained",
         "_is_holding",
@@ -116,6 +117,7 @@ class Connection:
         self._closed_at: float | None = None
         self._close_code = NORMAL_CLOSURE
         self._corked: list[EncodedMessage] | None = None
+        self._corked_bytes = 0
         self._direct: Callable[[EncodedMessage], bool] | None = None
         self._is_holding = False
         self.detached_at: float | None = None
@@ -252,6 +254,10 @@ class Connection:
     def _write_now(self, message: EncodedMessage) -> None:
         if self._corked is not None:
             self._corked.append(message)
+            self._corked_bytes += len(message.data)
+            if self._corked_bytes > LONGEST_JOINED:
+                self.uncork()
+                self.cork()
             return
         if self._writer is not None:
             self._queue(message)
@@ -284,18 +290,14 @@ class Connection:
         messages, self._corked = self._corked, None
         if not messages:
             return
+        self._corked_bytes = 0
         if len(messages) == 1:
             self._write_now(messages[0])
-            return
-        together: list[EncodedMessage] = []
-        size = 0
-        for message in messages:
-            if together and size + len(message.data) > LONGEST_JOINED:
-                self._write_now(_join(together))
-                together, size = [], 0
-            together.append(message)
-            size += len(message.data)
-        self._write_now(_join(together))
+        elif len(messages[-1].data) > LONGEST_JOINED:
+            self._write_now(_join(messages[:-1]))
+            self._write_now(messages[-1])
+        else:
+            self._write_now(_join(messages))
 
     def _queue(self, message: EncodedMessage) -> None:
         size = len(message.data)
@@ -463,8 +465,8 @@ class Connection:
             future = next(iterator)
         except StopIteration:
             return
-        except (OSError, RuntimeError) as error:
-            logger.debug("%s: the client had gone before the end: %r", self.connection_id, error)
+        except Exception as error:  # whatever a server thinks of it, the connection is over
+            logger.debug("%s: the transport could not be closed: %r", self.connection_id, error)
             return
         self._writer = asyncio.get_running_loop().create_task(self._write_rest(Resume(iterator, future)))
 

@@ -28,20 +28,26 @@ class Reach:
 
     async def send(self, audience: Audience, message: Invocation) -> None:
         """See :meth:`HubLifetimeManager.send`."""
-        await self._manager.send(audience, message)
+        await self._in_own_loop(lambda: self._manager.send(audience, message))
 
     async def invoke(self, connection_id: str, target: str, arguments: Sequence[Any], result_type: Any) -> Any:
         """See :meth:`HubLifetimeManager.invoke`; gives the result, converted."""
-        protocol, completion = await self._manager.invoke(connection_id, target, arguments)
+        protocol, completion = await self._in_own_loop(lambda: self._manager.invoke(connection_id, target, arguments))
         return read_result(protocol, completion, result_type)
 
     async def add_to_group(self, connection_id: str, group: str) -> None:
         """See :meth:`HubLifetimeManager.add_to_group`."""
-        await self._manager.add_to_group(connection_id, group)
+        await self._in_own_loop(lambda: self._manager.add_to_group(connection_id, group))
 
     async def remove_from_group(self, connection_id: str, group: str) -> None:
         """See :meth:`HubLifetimeManager.remove_from_group`."""
-        await self._manager.remove_from_group(connection_id, group)
+        await self._in_own_loop(lambda: self._manager.remove_from_group(connection_id, group))
+
+    async def _in_own_loop(self, make: Callable[[], Coroutine[Any, Any, T]]) -> T:
+        """Await a coroutine of the manager where the connections live, wherever the caller's loop is."""
+        if self._loop is None or self._loop is asyncio.get_running_loop():
+            return await make()
+        return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(make(), self._loop))
 
     def run(self, name: str, make: Callable[[], Coroutine[Any, Any, T]]) -> T:
         """Run one of the coroutines of this hub from sync code."""

@@ -14,12 +14,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import pytest
+from django.test import override_settings
 from msgspec.structs import replace
 from websockets.exceptions import InvalidStatus
 
 from signalr_channels.tokens import make_connection_id, new_token
 from tests.integration.raw import HANDSHAKE, SEPARATOR, Frame, RawClient, answer, call, negotiate, post
 from tests.live import PeerSite, serve_peer_site
+from tests.peer_site import settings as site_settings
 
 PEER = "tests.peer_site.hubs.PeerHub"
 LIMIT = 32 * 1024
@@ -257,9 +259,10 @@ FOREIGN_ORIGIN = "403 The origin of this page may not connect. See the setting A
 
 
 def genuine_token(hub: str = PEER, age: float = 0.0) -> str:
-    """A token as the peer site signs it; the test suite has the same ``SECRET_KEY``."""
-    token = new_token(connection_id=make_connection_id(), hub=hub, user_identifier=None)
-    return replace(token, issued_at=int(time.time() - age)).sign()
+    """A token as the peer site signs it."""
+    with override_settings(SECRET_KEY=site_settings.SECRET_KEY):
+        token = new_token(connection_id=make_connection_id(), hub=hub, user_identifier=None)
+        return replace(token, issued_at=int(time.time() - age)).sign()
 
 
 @pytest.fixture(scope="module")
