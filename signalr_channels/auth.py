@@ -102,9 +102,10 @@ def _expiry_text(token: str) -> str:
     import jwt
 
     try:
-        expires = jwt.decode(token, options={"verify_signature": False, "verify_exp": False}).get("exp")
+        claims = jwt.decode(token, options={"verify_signature": False, "verify_exp": False})
+        expires = float(claims["exp"])
         moment = datetime.datetime.fromtimestamp(expires, datetime.timezone.utc)
-    except (jwt.PyJWTError, TypeError, ValueError, OverflowError, OSError):
+    except (jwt.PyJWTError, KeyError, TypeError, ValueError, OverflowError, OSError):
         return ""
     if moment > datetime.datetime.now(datetime.timezone.utc):
         return ""

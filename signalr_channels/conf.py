@@ -331,13 +331,22 @@ def get_settings() -> SignalRSettings:
     return SignalRSettings(**values)
 
 
-@functools.cache
 def hub_settings(hub: type) -> SignalRSettings:
     """
     The settings in force for one hub class: the global ones with its own ``settings`` on top.
 
     ``HUB_FILTERS`` of the hub come after the global ones instead of replacing them.
     """
+    settings = _hub_settings.get(hub)
+    if settings is None:
+        settings = _hub_settings[hub] = _merge_hub_settings(hub)
+    return settings
+
+
+_hub_settings: dict[type, SignalRSettings] = {}
+
+
+def _merge_hub_settings(hub: type) -> SignalRSettings:
     base = get_settings()
     own: dict[str, Any] = {}
     for cls in reversed(hub.__mro__):
@@ -353,7 +362,7 @@ def forget_settings(*, setting: str, **kwargs: Any) -> None:
     """Read the settings anew after ``override_settings``."""
     if setting == "SIGNALR":
         get_settings.cache_clear()
-        hub_settings.cache_clear()
+        _hub_settings.clear()
 
 
 setting_changed.connect(forget_settings, dispatch_uid="signalr_channels.conf")

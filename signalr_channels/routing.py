@@ -86,7 +86,7 @@ class HubRouter:
                 raise HubDefinitionError(f"Two hubs are mapped at {endpoint.path!r}.")
             self._websocket[path] = WebSocketConsumer(endpoint)
             self._http[path] = TransportRequestConsumer(endpoint)
-            self._http[f"{path}/negotiate"] = NegotiateConsumer(endpoint)
+            self._http[f"{path}/negotiate".lstrip("/")] = NegotiateConsumer(endpoint)
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Serve one request, web socket or lifespan."""
@@ -141,6 +141,10 @@ def negotiate_urls(endpoints: Iterable[HubEndpoint]) -> list[URLPattern]:
     Add them to ``urlpatterns``; in the ASGI process :class:`HubRouter` answers first.
     """
     return [
-        re_path(rf"(?i)^{re.escape(endpoint.path)}/negotiate/?$", negotiate_view(endpoint), name=f"signalr-negotiate-{endpoint.path}")
+        re_path(
+            "(?i)^" + re.escape(f"{endpoint.path}/negotiate".lstrip("/")) + "/?$",
+            negotiate_view(endpoint),
+            name=f"signalr-negotiate-{endpoint.path}",
+        )
         for endpoint in endpoints
     ]

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from signalr_channels.endpoints import HubEndpoint
 from signalr_channels.gate import Admission, Refusal
+from signalr_channels.protocols.endings import CloseReason
 from signalr_channels.responses import NOT_FOUND_TEXT
 from signalr_channels.runtime import Runtime
 from signalr_channels.tokens import ConnectionToken, digest, read_connection_token
@@ -24,13 +25,23 @@ def find_token(runtime: Runtime, endpoint: HubEndpoint, values: Sequence[str], a
     if not values or values == [""]:
         raise Refusal(400, "Connection ID required")
     token = read_connection_token(values[0]) if len(values) == 1 else None
-    if token is None or token.hub != digest(endpoint.hub_name) or token.user != digest(admission.user_identifier):
-        raise Refusal(404, NOT_FOUND_TEXT)
+    if token is None:
+        raise _unknown("The connection token is not one of ours: was it made with another SECRET_KEY?")
+    if token.hub != digest(endpoint.hub_name):
+        raise _unknown("The connection token belongs to another hub.")
+    if token.user != digest(admission.user_identifier):
+        raise _unknown("The connection token belongs to another user: did somebody log in or out after negotiating?")
     if runtime.store.get(token.connection_id) is not None or token.connection_id in runtime.lingering:
         return token
-    if runtime.store.has_ended(token.connection_id) or time.time() - token.issued_at > endpoint.options.DISCONNECT_TIMEOUT:
-        raise Refusal(404, NOT_FOUND_TEXT)
+    if runtime.store.has_ended(token.connection_id):
+        raise _unknown("The connection of this token has ended; the client has to negotiate anew.")
+    if time.time() - token.issued_at > endpoint.options.DISCONNECT_TIMEOUT:
+        raise _unknown("The connection of this token has ended, or was not opened within DISCONNECT_TIMEOUT.")
     return token
+
+
+def _unknown(detail: str) -> Refusal:
+    return Refusal(404, NOT_FOUND_TEXT, reason=CloseReason.UNAUTHORIZED, detail=detail)
 
 
 def check_not_bound(runtime: Runtime, connection_id: str, transport: str) -> None:
@@ -42,5 +53,6 @@ def check_not_bound(runtime: Runtime, connection_id: str, transport: str) -> Non
     """
     if (opened := runtime.get(connection_id)) is not None:
         if opened.connection.transport.name != transport:
-            raise Refusal(400, "Cannot change transports mid-connection")
-        raise Refusal(409)
+            detail = f"The connection is bound to {opened.connection.transport.name} already."
+            raise Refusal(400, "Cannot change transports mid-connection", reason=CloseReason.PROTOCOL_ERROR, detail=detail)
+        raise Refusal(409, reason=CloseReason.PROTOCOL_ERROR, detail="The connection of this token is open already.")

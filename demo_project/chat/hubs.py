@@ -1,7 +1,7 @@
 """
 The chat's hub: rooms, who is in them, and what they say.
 
-Its clients (``static/chat/chat.js``) listen for::
+Pages (``static/chat/room.js``) listen for::
 
     messageReceived(name, text, sentAt, connectionId)    the last two only if a person wrote it
     personJoined(person)   personLeft(person)   personTyping(person)
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from django.core.exceptions import ValidationError
 from django.utils import timezone
 
-from demo_project.chat.models import ROOM_NAME, Person, Presence, Room
+from demo_project.chat.models import Person, Presence, Room, check_room_name
 from signalr_channels import Disconnect, Hub, HubException, hub_method
 
 LONGEST_MESSAGE = 500
@@ -22,7 +22,7 @@ LONGEST_NICKNAME = 30
 
 @dataclass(frozen=True)
 class Welcome:
-    """What someone who enters a room is told."""
+    """What those who enter a room are told."""
 
     people: list[Person]
     transport: str
@@ -35,7 +35,10 @@ class ChatHub(Hub):
 
     @hub_method
     async def join_room(self, room: str, nickname: str = "") -> Welcome:
-        check_room_name(room)
+        try:
+            check_room_name(room)
+        except ValidationError as error:
+            raise HubException(error.message) from error
         me = self.context.items[room] = self.introduce(nickname)
         await self.groups.aadd(me.id, room)
         await Presence.objects.aupdate_or_create(connection_id=me.id, room=room, defaults={"name": me.name, "is_user": me.is_user})
@@ -66,31 +69,24 @@ class ChatHub(Hub):
         return await Presence.objects.arooms()
 
     def introduce(self, nickname: str) -> Person:
-        """The caller: a login has its name, everybody else takes one."""
+        """The caller: users have their name, everybody else takes one."""
         if self.context.user.is_authenticated:
             return Person(self.context.connection_id, self.context.user.get_username(), is_user=True)
         name = " ".join(nickname.split())
-        if not 0 < len(name) <= LONGEST_NICKNAME:
-            raise HubException(f"Pick a name of 1 to {LONGEST_NICKNAME} characters.")
+        if not 0 < len(name) <= LONGEST_NICKNAME or not name.isprintable():
+            raise HubException(f"A nickname has 1 to {LONGEST_NICKNAME} characters.")
         return Person(self.context.connection_id, name, is_user=False)
 
     def me_in(self, room: str) -> Person:
         """The caller, who must be in the room."""
-        if room not in self.context.items:
+        me: Person | None = self.context.items.get(room)
+        if me is None:
             raise HubException("You are not in this room.")
-        me: Person = self.context.items[room]
         return me
 
     async def forget(self, room: str) -> None:
-        """The caller is no longer in a room."""
+        """The caller is no longer in the room."""
         if me := self.context.items.pop(room, None):
             await Presence.objects.filter(connection_id=me.id, room=room).adelete()
             await self.clients.group(room).asend("personLeft", me)
             await self.clients.all.asend("roomsChanged")
-
-
-def check_room_name(room: str) -> None:
-    try:
-        ROOM_NAME(room)
-    except ValidationError as error:
-        raise HubException(error.message) from error

@@ -1,9 +1,9 @@
-"""Whether other processes can be reached."""
+"""What the channel layer of the site can do."""
 
 from channels.layers import InMemoryChannelLayer, get_channel_layer
 
 
-def layer_is_in_memory() -> bool:
-    """True where messages stay in the process that sends them."""
+def reaches_other_processes() -> bool:
+    """False where messages stay in the process that sends them."""
     layer = get_channel_layer()
-    return layer is None or isinstance(layer, InMemoryChannelLayer)
+    return layer is not None and not isinstance(layer, InMemoryChannelLayer)

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from django.core.validators import RegexValidator
 from django.db import models
 
-ROOM_NAME = RegexValidator(
-    r"\A[\w-]{1,30}\Z", "The name of a room has 1 to 30 letters, digits, hyphens and underscores.", code="invalid_room"
+LONGEST_ROOM_NAME = 30
+check_room_name = RegexValidator(
+    rf"\A[\w-]{{1,{LONGEST_ROOM_NAME}}}\Z", f"The name of a room has 1 to {LONGEST_ROOM_NAME} letters, digits, hyphens and underscores."
 )
 
 
@@ -23,7 +24,7 @@ class Person:
 
 @dataclass(frozen=True)
 class Room:
-    """A room and how many are in it."""
+    """A room, and how many are in it."""
 
     name: str
     people: int
@@ -31,7 +32,7 @@ class Room:
 
 class PresenceQuerySet(models.QuerySet["Presence"]):
     async def apeople(self) -> list[Person]:
-        """Those who are here, whoever came first on top."""
+        """Those who are here, in the order they came."""
         return [presence.person async for presence in self.order_by("pk")]
 
     async def arooms(self) -> list[Room]:
@@ -41,19 +42,19 @@ class PresenceQuerySet(models.QuerySet["Presence"]):
 
 
 class Presence(models.Model):
-    """One connection in one room. Made and deleted by the hub."""
+    """One connection in one room; written by the hub."""
 
     connection_id = models.CharField(max_length=64)
-    room = models.CharField(max_length=30, db_index=True, validators=[ROOM_NAME])
+    room = models.CharField(max_length=LONGEST_ROOM_NAME, db_index=True)
     name = models.CharField(max_length=150)
-    is_user = models.BooleanField(default=False)
+    is_user = models.BooleanField("logged in", default=False)
     since = models.DateTimeField(auto_now_add=True)
 
     objects = PresenceQuerySet.as_manager()
 
     class Meta:
         verbose_name_plural = "presence"
-        constraints = [models.UniqueConstraint(fields=["connection_id", "room"], name="once_in_a_room")]
+        constraints = (models.UniqueConstraint(fields=["connection_id", "room"], name="once_in_a_room"),)
 
     def __str__(self) -> str:
         return f"{self.name} in {self.room}"

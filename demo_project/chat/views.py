@@ -9,19 +9,20 @@ from django.http import HttpRequest, HttpResponse, HttpResponseBadRequest
 from django.shortcuts import render
 from django.views.decorators.http import require_GET, require_POST
 
-from demo_project.chat.hubs import ChatHub
-from demo_project.chat.models import ROOM_NAME
+from demo_project.chat.hubs import LONGEST_MESSAGE, LONGEST_NICKNAME, ChatHub
+from demo_project.chat.layer import reaches_other_processes
+from demo_project.chat.models import LONGEST_ROOM_NAME, check_room_name
 from signalr_channels import get_hub_context
 
 View = Callable[..., HttpResponse]
 CONTENT_SECURITY_POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; manifest-src 'self'; "
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
     "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 )
 
 
 def content_security_policy(view: View) -> View:
-    """The page needs no inline script or style, and nothing from elsewhere."""
+    """The page has no inline script or style, and takes nothing from elsewhere."""
 
     @wraps(view)
     def protected(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
@@ -35,17 +36,26 @@ def content_security_policy(view: View) -> View:
 @require_GET
 @content_security_policy
 def chat(request: HttpRequest) -> HttpResponse:
-    return render(request, "chat/chat.html")
+    context = {
+        "room": request.GET.get("room", "lobby"),
+        "transport": request.GET.get("transport", ""),
+        "longest_message": LONGEST_MESSAGE,
+        "longest_nickname": LONGEST_NICKNAME,
+        "longest_room_name": LONGEST_ROOM_NAME,
+        "reaches_other_processes": reaches_other_processes(),
+    }
+    return render(request, "chat/chat.html", context)
 
 
 @require_POST
 def announce(request: HttpRequest) -> HttpResponse:
-    """Speak in a room, from sync code that holds no connection to anybody."""
-    room = request.POST.get("room", "")
+    """Speak in a room, from sync code that has no connection to anybody."""
+    room, text = request.POST.get("room", ""), request.POST.get("text", "").strip()
     try:
-        ROOM_NAME(room)
+        check_room_name(room)
     except ValidationError as error:
         return HttpResponseBadRequest(error.message, content_type="text/plain")
-    who = request.user.get_username() if request.user.is_authenticated else "Somebody"
-    get_hub_context(ChatHub).clients.group(room).send("messageReceived", "A Django view", f"{who} pressed the button.")
+    if not 0 < len(text) <= LONGEST_MESSAGE:
+        return HttpResponseBadRequest(f"An announcement has 1 to {LONGEST_MESSAGE} characters.", content_type="text/plain")
+    get_hub_context(ChatHub).clients.group(room).send("messageReceived", "A Django view", text)
     return HttpResponse(status=204)

@@ -90,6 +90,7 @@ class ChannelLayerHubLifetimeManager(HubLifetimeManager):
         """Serve local connections, then tell the other processes."""
         shared = SharedInvocation(message)
         self.index.deliver(audience, shared.encoded)
+        await self.give_way(shared)
         if audience.kind is AudienceKind.CONNECTIONS:
             elsewhere = tuple(name for name in audience.names if name not in self.index.connections)
             if elsewhere:

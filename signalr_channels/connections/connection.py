@@ -22,6 +22,8 @@ logger = logging.getLogger("signalr_channels.connections")
 PING = Ping()
 OPEN = EngineState.OPEN
 NORMAL_CLOSURE = 1000
+LONGEST_TURN = 64 * 1024
+"""Bytes that answers to one client may have in one turn of the event loop."""
 LONGEST_JOINED = 16 * 1024
 """Bytes of messages that are written together."""
 LONGEST_HOLD = 0.1
@@ -63,6 +65,7 @@ class Connection:
         "_reading_held",
         "_send_timeout",
         "_transport_gone",
+        "_turn_bytes",
         "_write_started",
         "_writer",
         "clock",
@@ -72,6 +75,7 @@ class Connection:
         "engine",
         "groups",
         "hub_protocol",
+        "on_drained",
         "on_end",
         "transport",
         "user_identifier",
@@ -118,6 +122,8 @@ class Connection:
         self._close_code = NORMAL_CLOSURE
         self._corked: list[EncodedMessage] | None = None
         self._corked_bytes = 0
+        self._turn_bytes = 0
+        self.on_drained: Callable[[], None] | None = None
         self._direct: Callable[[EncodedMessage], bool] | None = None
         self._is_holding = False
         self.detached_at: float | None = None
@@ -252,6 +258,7 @@ class Connection:
                 self._write_now(message)
 
     def _write_now(self, message: EncodedMessage) -> None:
+        self._turn_bytes += len(message.data)
         if self._corked is not None:
             self._corked.append(message)
             self._corked_bytes += len(message.data)
@@ -345,6 +352,20 @@ class Connection:
     def is_congested(self) -> bool:
         """Whether the client reads, or acknowledges, more slowly than we write."""
         return self._writer is not None
+
+    @property
+    def has_room(self) -> bool:
+        """
+        Whether more answers may be written now.
+
+        Not while the client reads too slowly, nor after a lot was written in one turn of the loop: event loops notice only between turns
+        that a client does not read. :meth:`start_turn` makes room again.
+        """
+        return self._writer is None and self._turn_bytes <= LONGEST_TURN
+
+    def start_turn(self) -> None:
+        """The event loop has had a turn."""
+        self._turn_bytes = 0
 
     async def drain(self) -> None:
         """Wait until the client has caught up, or the connection ended."""

@@ -49,7 +49,7 @@ class ServerSentEventsTransport:
 
     def abort(self) -> None:
         """Cut the TCP connection, where the server lets us reach it; see :meth:`WebSocketTransport.abort`."""
-        transport = getattr(getattr(self._send, "__self__", None), "transport", None)
+        transport: Any = getattr(getattr(self._send, "__self__", None), "transport", None)
         if hasattr(transport, "abort"):
             transport.abort()
 

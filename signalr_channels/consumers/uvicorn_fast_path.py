@@ -62,10 +62,11 @@ class FastPath:
             if protocol.close_sent or not protocol.queue.empty():
                 ordinary()
                 return
-            data: Data = frames[0] if len(frames) == 1 else b"".join(frames)
+            raw: bytes = frames[0] if len(frames) == 1 else b"".join(frames)
+            data: Data = raw
             if protocol.curr_msg_data_type == "text":
                 try:
-                    data = str(data, "utf-8")
+                    data = str(raw, "utf-8")
                 except UnicodeDecodeError:
                     ordinary()
                     return
@@ -89,7 +90,7 @@ class FastPath:
 
 def find_fast_path(send: Any) -> FastPath | None:
     """The fast path behind an ASGI ``send``, or ``None`` where there is none. Ask after the web socket was accepted."""
-    protocol = getattr(send, "__self__", None)
+    protocol: Any = getattr(send, "__self__", None)
     cls = type(protocol)
     if (cls.__module__, cls.__name__) != PROTOCOL:
         return None

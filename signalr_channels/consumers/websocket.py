@@ -66,7 +66,7 @@ class WebSocketTransport:
         ASGI has no event for it, and closing a transport waits for what the client does not read. uvicorn's ``send`` is a method of
         the protocol object, which has the transport. Where there is none, the connection ends when the client or the server gives up.
         """
-        transport = getattr(getattr(self._send, "__self__", None), "transport", None)
+        transport: Any = getattr(getattr(self._send, "__self__", None), "transport", None)
         if hasattr(transport, "abort"):
             transport.abort()
 

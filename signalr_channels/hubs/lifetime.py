@@ -7,6 +7,7 @@ The loop of a broadcast only enqueues: no await, no encoding per receiver, no th
 from __future__ import annotations
 
 import abc
+import asyncio
 import datetime
 import enum
 import uuid
@@ -126,6 +127,8 @@ class Audience(msgspec.Struct, frozen=True, gc=False):
     """Connection ids that get nothing."""
 
 
+LONGEST_TURN = 64 * 1024
+"""Bytes of messages, each counted once, after which a sender gives way."""
 EVERYONE = Audience(AudienceKind.ALL)
 
 
@@ -149,6 +152,11 @@ class SharedInvocation:
         if encoded is None:
             encoded = self._encoded[protocol.name] = EncodedMessage(protocol.encode(self.message), protocol.transfer_format)
         return encoded
+
+    @property
+    def size(self) -> int:
+        """Bytes of the encoded messages."""
+        return sum(len(encoded.data) for encoded in self._encoded.values())
 
 
 Encoder = Callable[[HubProtocol], "EncodedMessage | None"]
@@ -261,6 +269,7 @@ class HubLifetimeManager(abc.ABC):
 
     index: ConnectionIndex
     client_results: ClientResults
+    _sent_in_turn: int = 0
 
     @abc.abstractmethod
     def connect(self, connection: Connection) -> Awaitable[None] | None:
@@ -292,6 +301,13 @@ class HubLifetimeManager(abc.ABC):
             ConnectionClosed: There is no such connection, or it ended while we waited.
             BackplaneUnavailable: Its process could not be reached.
         """
+
+    async def give_way(self, shared: SharedInvocation) -> None:
+        """Let the event loop have a turn after a lot was sent: only between turns it notices that a client does not read."""
+        self._sent_in_turn += shared.size
+        if self._sent_in_turn > LONGEST_TURN:
+            self._sent_in_turn = 0
+            await asyncio.sleep(0)
 
     async def invoke_local(self, connection: Connection, target: str, arguments: Sequence[Any]) -> tuple[HubProtocol, Completion]:
         """:meth:`invoke` for a connection of this process."""
@@ -333,7 +349,9 @@ class InMemoryHubLifetimeManager(HubLifetimeManager):
 
     async def send(self, audience: Audience, message: Invocation) -> None:
         """Send a client invocation to an audience."""
-        self.index.deliver(audience, SharedInvocation(message).encoded)
+        shared = SharedInvocation(message)
+        self.index.deliver(audience, shared.encoded)
+        await self.give_way(shared)
 
     async def invoke(self, connection_id: str, target: str, arguments: Sequence[Any]) -> tuple[HubProtocol, Completion]:
         """Call a client method of one connection and wait for its answer."""

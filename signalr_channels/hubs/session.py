@@ -52,6 +52,9 @@ __all__ = ["HubSession"]
 logger = logging.getLogger("signalr_channels.hubs")
 
 
+LEFT_BY_CLIENT = (CloseReason.CLIENT_CLOSED, CloseReason.CLIENT_GONE)
+
+
 class _Call:
     """A running plain invocation, and whether it holds one of its connection's slots."""
 
@@ -96,6 +99,7 @@ class HubSession:
         "_streams",
         "_tasks",
         "_uploads",
+        "_waits_for_turn",
         "connection",
         "context",
         "dispatcher",
@@ -132,6 +136,7 @@ class HubSession:
         self._uploads: dict[str, UploadStream] | None = None
         self._pending: deque[Event] | None = None
         self._pending_bytes = 0
+        self._waits_for_turn = False
         self._ready: asyncio.Future[None] | None = None
 
     @property
@@ -178,6 +183,23 @@ class HubSession:
             self._take_completion(event)
             return True
         return False
+
+    def _has_room(self) -> bool:
+        """Whether the client takes the answers of further calls; if not, they wait until it does."""
+        connection = self.connection
+        if connection.has_room or connection.is_closed:
+            return True
+        if connection.is_congested:
+            connection.on_drained = self._go_on
+        elif not self._waits_for_turn:
+            self._waits_for_turn = True
+            asyncio.get_running_loop().call_soon(self._next_turn)
+        return False
+
+    def _next_turn(self) -> None:
+        self._waits_for_turn = False
+        self.connection.start_turn()
+        self._go_on()
 
     def _wait(self, event: Event) -> None:
         if self._pending is None:
@@ -273,7 +295,7 @@ class HubSession:
     # Plain invocations
 
     def _invoke(self, message: Invocation) -> bool:
-        if self._start is not None:
+        if self._start is not None or not self._has_room():
             return False
         bound = self._methods.get(message.target) or self._methods.get(message.target.lower())
         if bound is None:
@@ -535,7 +557,7 @@ class HubSession:
         self.dispatcher.manager.client_results.connection_ended(connection.connection_id)
         if self._start is not None:
             await asyncio.wait([self._start])
-        if self.is_connected and self._pending:
+        if self.is_connected and self._pending and disconnect.reason in LEFT_BY_CLIENT:
             await self._work_off(self._pending)
         self._abandon_work()
         if self.is_connected and self.dispatcher.has_on_disconnected:
@@ -555,6 +577,8 @@ class HubSession:
 
         Source: ASP.NET Core 10, observed; it waits for them without end.
         """
+
+        self._go_on()
 
         async def wait() -> None:
             while self._pending is not None:

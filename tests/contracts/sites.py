@@ -47,7 +47,7 @@ async def eventually(condition: Callable[[], Any], timeout: float = TIMEOUT) -> 
     """Wait until a condition holds that nothing announces."""
 
     async def poll() -> None:
-        while not condition():
+        while not condition():  # noqa: ASYNC110 - nothing announces it
             await asyncio.sleep(0.005)
 
     await asyncio.wait_for(poll(), timeout)
@@ -183,9 +183,7 @@ class Backplane:
         else:
             layer = layer or self.make_layer()
             relay = Relay(layer, process=f"process-{self._count}", ack_timeout=ack_timeout, renewal_interval=renewal_interval)
-            manager = ChannelLayerHubLifetimeManager(
-                hub, relay, protocols=protocols, prefix=key_prefix, maximum_groups=MAXIMUM_GROUPS
-            )
+            manager = ChannelLayerHubLifetimeManager(hub, relay, protocols=protocols, prefix=key_prefix, maximum_groups=MAXIMUM_GROUPS)
             process = ServerProcess(manager, relay, layer)
         self.processes.append(process)
         return process

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from typing import Any
 
 import pytest
@@ -261,10 +261,8 @@ async def test_a_backplane_may_go_away_and_come_back(kind: str, caplog: pytest.L
             async def speak(audience: Any, target: str) -> None:
                 """Send until it arrives: the clients of the backplane have their own pauses."""
                 while target not in there.targets():
-                    try:
+                    with suppress(BackplaneUnavailable):
                         await near.send(audience, target)
-                    except BackplaneUnavailable:
-                        pass
                     beat()
                     await asyncio.sleep(0.05)
 

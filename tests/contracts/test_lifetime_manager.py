@@ -435,7 +435,7 @@ async def test_hubs_do_not_hear_each_other(shared_site: Site) -> None:
         await other.send(EVERYONE, "marker of the other")
         await shared_site.near.send(EVERYONE, "marker")
         await eventually(lambda: all("marker" in client.targets()[-1] for client in shared_site.clients if client.calls()))
-    news = [client for client in shared_site.clients if client.id == "o"][0]
+    news = next(client for client in shared_site.clients if client.id == "o")
     assert set(news.targets()) == {"marker of the other"}
 
 
@@ -468,7 +468,7 @@ async def test_a_process_without_connections_reaches_those_of_others(shared_site
     with pytest.raises(HubException, match="MAXIMUM_GROUPS_PER_CONNECTION"):
         await outside.manager.add_to_group("e", "one more")
     asking = asyncio.ensure_future(Reach("hub", outside.manager, None).invoke("e", "how many", [], int))
-    asked = [client for client in shared_site.clients if client.id == "e"][0]
+    asked = next(client for client in shared_site.clients if client.id == "e")
     await eventually(lambda: "how many" in asked.targets())
     asked.answer(result=1)
     assert await asyncio.wait_for(asking, TIMEOUT) == 1

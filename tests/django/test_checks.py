@@ -5,7 +5,6 @@ from __future__ import annotations
 import gc
 import re
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -39,9 +38,8 @@ def of(hub: type[Hub], found: list[CheckMessage]) -> list[CheckMessage]:
 
 
 @pytest.fixture(autouse=True)
-def _hubs_of_other_tests_are_gone() -> Iterator[None]:
+def _hubs_of_other_tests_are_gone() -> None:
     gc.collect()
-    yield
 
 
 # Settings

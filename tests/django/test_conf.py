@@ -81,7 +81,7 @@ def test_settings_cannot_be_changed_in_place() -> None:
 )
 def test_what_cannot_work_is_said_with_its_name(name: str, value: Any, problem: str) -> None:
     assert setting_problems({name: value}) == [(name, problem)]
-    with override_settings(SIGNALR={name: value}), pytest.raises(ImproperlyConfigured, match="^SIGNALR: ") as caught:
+    with override_settings(SIGNALR={name: value}), pytest.raises(ImproperlyConfigured, match=r"^SIGNALR: ") as caught:
         get_settings()
     assert str(caught.value) == f"SIGNALR: {problem}"
 
@@ -125,8 +125,8 @@ def test_a_hub_may_differ_and_so_may_the_hubs_below_it() -> None:
 
     with override_settings(SIGNALR={"HANDSHAKE_TIMEOUT": 5, "KEEP_ALIVE_INTERVAL": 10}):
         for hub, expected in ((Hub, (10, 30.0, 5)), (Parent, (3, 6, 5)), (Child, (3, 60, 5))):
-            options = hub_settings(hub)
-            assert (options.KEEP_ALIVE_INTERVAL, options.CLIENT_TIMEOUT_INTERVAL, options.HANDSHAKE_TIMEOUT) == expected
+            o = hub_settings(hub)
+            assert expected == (o.KEEP_ALIVE_INTERVAL, o.CLIENT_TIMEOUT_INTERVAL, o.HANDSHAKE_TIMEOUT)
 
 
 def test_the_filters_of_a_hub_come_after_the_global_ones() -> None:
@@ -134,7 +134,7 @@ def test_the_filters_of_a_hub_come_after_the_global_ones() -> None:
         settings = {"HUB_FILTERS": [Second]}
 
     with override_settings(SIGNALR={"HUB_FILTERS": [First]}):
-        assert hub_settings(FilteredHub).HUB_FILTERS == (First, Second)
+        assert list(hub_settings(FilteredHub).HUB_FILTERS) == [First, Second]
         assert list(hub_settings(Hub).HUB_FILTERS) == [First]
 
 

@@ -52,7 +52,7 @@ urlpatterns = [
             map_hub("view/v1.0", OpenHub),
         ]
     ),
-    path("below/", include(negotiate_urls([map_hub("view/open", OpenHub)]))),
+    path("below/", include(negotiate_urls([map_hub("view/open", OpenHub), map_hub("", OpenHub)]))),
 ]
 
 pytestmark = pytest.mark.urls(__name__)
@@ -144,7 +144,15 @@ def test_the_body_is_ignored(client: Client) -> None:
 
 
 @pytest.mark.parametrize(
-    "path", ["/view/open/negotiate", "/view/open/negotiate/", "/VIEW/Open/NEGOTIATE", "/below/view/open/negotiate", "/view/v1.0/negotiate"]
+    "path",
+    [
+        "/view/open/negotiate",
+        "/view/open/negotiate/",
+        "/VIEW/Open/NEGOTIATE",
+        "/below/view/open/negotiate",
+        "/below/negotiate",
+        "/view/v1.0/negotiate",
+    ],
 )
 def test_a_hub_is_found_in_any_letter_case(client: Client, path: str) -> None:
     assert client.post(path).status_code == 200
@@ -256,7 +264,9 @@ def test_an_access_token_counts_here_as_in_an_asgi_process(client: Client) -> No
     bearer, visitor = User.objects.create_user("bearer"), User.objects.create_user("visitor")
     client.force_login(visitor)
     authorization = f"Bearer {AccessToken.for_user(bearer)}"
-    token = read_connection_token(negotiate(client, "members", "?negotiateVersion=1", authorization=authorization).json()["connectionToken"])
+    token = read_connection_token(
+        negotiate(client, "members", "?negotiateVersion=1", authorization=authorization).json()["connectionToken"]
+    )
     assert token is not None
     # The transport request goes to an ASGI process, with the same headers; it must find the same user.
     scope = {"type": "websocket", "query_string": b"", "headers": [(b"authorization", authorization.encode())]}

@@ -151,7 +151,7 @@ async def test_broadcasts_reach_all_but_the_deaf(site: PeerSite) -> None:
 
 async def test_results_that_nobody_reads_do_not_pile_up(site: PeerSite) -> None:
     """Unlike broadcasts these are not shared by their receivers: 100 MiB if they were kept."""
-    with deaf_clients(1, site, "peer") as [deaf]:
+    with deaf_clients(1, site, "everything-impatient") as [deaf]:
         async with MemoryWatch(site) as memory:
             for _ in range(200):
                 deaf.send(call("Big", MIB // 2))

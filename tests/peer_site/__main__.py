@@ -6,7 +6,18 @@ import tempfile
 
 UVICORN = [
     *("uvicorn", "tests.peer_site.asgi:application", "--host", "127.0.0.1"),
-    *("--loop", "uvloop", "--http", "httptools", "--ws", "websockets-sansio", "--ws-per-message-deflate", "false"),
+    *(
+        "--loop",
+        "uvloop",
+        "--http",
+        "httptools",
+        "--ws",
+        "websockets-sansio",
+        "--ws-per-message-deflate",
+        "false",
+        "--ws-ping-interval",
+        "0",
+    ),
     *("--no-access-log", "--log-level", "warning", "--backlog", "4096", "--timeout-graceful-shutdown", "10"),
 ]
 

@@ -74,7 +74,7 @@ async def eventually(condition: Callable[[], Any]) -> None:
     """Wait until a condition holds that nothing announces."""
 
     async def poll() -> None:
-        while not condition():
+        while not condition():  # noqa: ASYNC110 - nothing announces it
             await asyncio.sleep(0.001)
 
     await asyncio.wait_for(poll(), TIMEOUT)

@@ -486,9 +486,7 @@ async def test_closing_says_close_and_then_closes_the_transport() -> None:
     assert [decode(data) for data in peer.transport.written] == [{"type": 7, "error": "said", "allowReconnect": True}]
     assert peer.transport.close_code == 1001
     assert peer.connection.closed_at == 7.0
-    assert peer.connection.disconnect == Disconnect(
-        reason=CloseReason.HUB_ERROR, stop_called=False, exception=error, allows_reconnect=True
-    )
+    assert peer.connection.disconnect == Disconnect(reason=CloseReason.HUB_ERROR, stop_called=False, exception=error, allows_reconnect=True)
 
 
 async def test_a_connection_that_never_shook_hands_is_closed_without_a_word() -> None:

@@ -8,7 +8,7 @@ import enum
 import uuid
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from typing import Any, Optional, TypedDict
+from typing import Any, TypedDict
 
 import msgspec
 import pytest
@@ -63,8 +63,8 @@ def bind(annotation: Any) -> BoundMethod:
         (Any, '{"a":[1,null]}', {"a": [1, None]}),
         (object, "[1]", [1]),
         (bytes, '"AQI="', b"\x01\x02"),
-        (Optional[int], "null", None),
-        (Optional[int], "3", 3),
+        (int | None, "null", None),
+        (int | None, "3", 3),
         (datetime.datetime, '"2020-01-02T03:04:05Z"', datetime.datetime(2020, 1, 2, 3, 4, 5, tzinfo=datetime.timezone.utc)),
         (datetime.date, '"2020-01-02"', datetime.date(2020, 1, 2)),
         (uuid.UUID, '"00000000-0000-0000-0000-000000000007"', uuid.UUID(int=7)),
@@ -179,7 +179,7 @@ class Unreadable:
     pass
 
 
-@pytest.mark.parametrize("annotation", [Unreadable, list[Unreadable], AsyncIterator[Unreadable], Optional[Unreadable]])
+@pytest.mark.parametrize("annotation", [Unreadable, list[Unreadable], AsyncIterator[Unreadable], Unreadable | None])
 def test_an_annotation_that_cannot_be_read_is_found_at_start_up(annotation: Any) -> None:
     with pytest.raises(HubDefinitionError, match=r"OneMethodHub\.method: the annotation .* is not supported: .*Unreadable"):
         bind(annotation)

@@ -462,6 +462,7 @@ async def test_waiting_to_read_ends_with_the_connection(gates: Gates) -> None:
 
 FAILED_TO_INVOKE = "Failed to invoke '{}' due to an error on the server."
 FAILED_INSIDE = "An unexpected error occurred invoking '{}' on the server."
+TOO_FEW = "Invocation provides 0 argument(s) but target expects 2."
 MISFIT = "Error binding arguments. Make sure that the types of the provided values match the types of the hub method being invoked."
 
 
@@ -471,7 +472,7 @@ MISFIT = "Error binding arguments. Make sure that the types of the provided valu
     [
         ("Nowhere", [], FAILED_TO_INVOKE.format("Nowhere"), " HubException: Method does not exist.", True),
         ("on_connected", [], FAILED_TO_INVOKE.format("on_connected"), " HubException: Method does not exist.", True),
-        ("ADD", [], FAILED_TO_INVOKE.format("add"), " InvalidDataException: Invocation provides 0 argument(s) but target expects 2.", False),
+        ("ADD", [], FAILED_TO_INVOKE.format("add"), f" InvalidDataException: {TOO_FEW}", False),
         ("add", ["1"], FAILED_TO_INVOKE.format("add"), f" InvalidDataException: {MISFIT}", False),
         ("Fail", ["secret"], FAILED_INSIDE.format("fail"), " ValueError: secret", False),
         ("failLater", ["secret"], FAILED_INSIDE.format("fail_later"), " ValueError: secret", False),

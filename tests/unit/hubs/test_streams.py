@@ -118,7 +118,7 @@ class StreamHub(Hub):
 
     @hub_method
     async def join(self, left: AsyncIterator[str], separator: str, right: AsyncIterator[str]) -> str:
-        return separator.join(["".join([part async for part in parts]) for parts in (left, right)])
+        return separator.join([await joined(left), await joined(right)])
 
     @hub_method
     async def shout(self, items: AsyncIterator[str]) -> AsyncIterator[str]:
@@ -134,6 +134,10 @@ class StreamHub(Hub):
             self.log.append(str(error))
 
 
+async def joined(parts: AsyncIterator[str]) -> str:
+    return "".join([part async for part in parts])
+
+
 async def counting(n: int) -> AsyncGenerator[int, None]:
     for i in range(n):
         yield i
@@ -142,7 +146,6 @@ async def counting(n: int) -> AsyncGenerator[int, None]:
 @pytest.fixture
 def hub() -> type[StreamHub]:
     return type("StreamHub", (StreamHub,), {"log": [], "gate": asyncio.Event()})
-
 
 
 # To clients
@@ -384,8 +387,8 @@ async def test_the_number_of_streams_must_be_right(hub: type[StreamHub], streams
     async with ScriptedServer(hub) as server:
         client = server.connect()
         client.invoke("Sum", 0, streams=streams)
-        text = f"An unexpected error occurred invoking 'sum' on the server. HubException: Client sent {given} stream(s), Hub method expects 1."
-        assert await client.receive() == failed("0", text)
+        text = f"HubException: Client sent {given} stream(s), Hub method expects 1."
+        assert await client.receive() == failed("0", f"An unexpected error occurred invoking 'sum' on the server. {text}")
 
 
 async def test_several_streams_are_matched_in_order_whatever_lies_between(hub: type[StreamHub]) -> None:

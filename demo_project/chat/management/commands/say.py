@@ -7,8 +7,8 @@ from django.core.exceptions import ValidationError
 from django.core.management.base import BaseCommand, CommandError
 
 from demo_project.chat.hubs import ChatHub
-from demo_project.chat.layer import layer_is_in_memory
-from demo_project.chat.models import ROOM_NAME, Presence
+from demo_project.chat.layer import reaches_other_processes
+from demo_project.chat.models import Presence, check_room_name
 from signalr_channels import get_hub_context
 from signalr_channels.exceptions import BackplaneUnavailable
 
@@ -22,14 +22,14 @@ class Command(BaseCommand):
         parser.add_argument("--name", default="manage.py say", help="Who says it. Default: manage.py say.")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        if isinstance(get_channel_layer(), InMemoryChannelLayer):
+        if not reaches_other_processes():
             raise CommandError(
                 "The channel layer is in memory, and cannot reach another process. "
                 "Set REDIS_URL, such as redis://127.0.0.1:6379/0, for the server and for this command."
             )
         room = options["room"]
         try:
-            ROOM_NAME(room)
+            check_room_name(room)
             get_hub_context(ChatHub).clients.group(room).send("messageReceived", options["name"], options["text"])
         except ValidationError as error:
             raise CommandError(error.message) from error

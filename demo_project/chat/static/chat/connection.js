@@ -1,107 +1,96 @@
-// The SignalR connection, with Microsoft's client: it comes back by itself, and says what state it is in.
+// The SignalR half of the page: one connection that is kept open. What is said over it is room.js's business.
+/* global signalR */
+const { HttpTransportType, HubConnectionBuilder, HubConnectionState, LogLevel } = signalR;
 
-const GIVE_UP_AFTER = 15 * 60 * 1000;
-const LONGEST_DELAY = 15 * 1000;
+const TRANSPORTS = {
+  webSockets: HttpTransportType.WebSockets,
+  serverSentEvents: HttpTransportType.ServerSentEvents,
+  longPolling: HttpTransportType.LongPolling,
+};
+const LONGEST_WAIT = 10_000;
+const GIVE_UP_AFTER = 10 * 60_000;
 
-/** Milliseconds until the next attempt, or null to give up. Random, so that a restarted server does not get all its clients at once. */
-function retryDelay({ previousRetryCount, elapsedMilliseconds }) {
-  if (elapsedMilliseconds > GIVE_UP_AFTER) return null;
-  const delay = Math.min(500 * 2 ** previousRetryCount, LONGEST_DELAY);
-  return delay * (0.5 + Math.random() / 2);
+/** How long to wait before the next try: at once, 1 s, 2 s, 4 s, …, and not all pages at the same moment. */
+function delay(attempt) {
+  return attempt === 0 ? 0 : Math.min(2 ** (attempt - 1) * 1000, LONGEST_WAIT) * (0.8 + 0.4 * Math.random());
 }
 
-/** The sentence of a HubException, without what the client puts around it. */
+/** The sentence of a HubException, without what the client puts in front of it. */
 export function sentence(error) {
-  return String(error?.message ?? error).split("HubException: ").pop();
+  return String(error?.message ?? error ?? "").replace(/^.*?HubException: /s, "");
 }
 
-export class ChatConnection {
-  /**
-   * onState(state, detail): "connecting", "connected", "reconnecting" or "disconnected", and why.
-   * onReady(isBack): connected, for the first time or again; rooms have to be joined now.
-   */
-  constructor({ onState, onReady }) {
-    this.onState = onState;
-    this.onReady = onReady;
-    this.isWanted = false;
-    this.hub = new signalR.HubConnectionBuilder()
-      .withUrl("/hubs/chat")
-      .withAutomaticReconnect({ nextRetryDelayInMilliseconds: retryDelay })
-      .configureLogging(signalR.LogLevel.Warning)
-      .build();
-    this.hub.onreconnecting((error) => onState("reconnecting", reason(error)));
-    this.hub.onreconnected(() => this.ready(true));
-    this.hub.onclose((error) => onState("disconnected", this.isWanted ? reason(error) : "You ended the connection."));
-  }
-
-  get id() {
-    return this.hub.connectionId;
-  }
-
-  get isConnected() {
-    return this.hub.state === signalR.HubConnectionState.Connected;
-  }
-
-  get isIdle() {
-    return this.hub.state === signalR.HubConnectionState.Disconnected && !this.isStarting;
-  }
-
-  /** Connect. The client's automatic reconnect is for connections that were open once, so the first attempts are repeated here. */
-  async start() {
-    this.isWanted = true;
-    this.isStarting = true;
-    this.onState("connecting", "");
-    const since = Date.now();
-    for (let attempt = 0; this.isWanted; attempt += 1) {
-      try {
-        await this.hub.start();
-        break;
-      } catch (error) {
-        const delay = retryDelay({ previousRetryCount: attempt, elapsedMilliseconds: Date.now() - since });
-        if (delay === null || !this.isWanted) {
-          this.isStarting = false;
-          this.onState("disconnected", this.isWanted ? reason(error) : "You ended the connection.");
-          return;
-        }
-        this.onState("connecting", reason(error));
-        await new Promise((resolve) => setTimeout(resolve, delay));
-      }
-    }
-    this.isStarting = false;
-    if (this.isConnected) await this.ready(false);
-  }
-
-  async ready(isBack) {
-    this.onState("connected", "");
-    await this.onReady(isBack);
-  }
-
-  async stop() {
-    this.isWanted = false;
-    await this.hub.stop();
-  }
-
-  on(target, handler) {
-    this.hub.on(target, handler);
-  }
-
-  invoke(method, ...args) {
-    return this.hub.invoke(method, ...args);
-  }
-
-  send(method, ...args) {
-    return this.hub.send(method, ...args);
-  }
-}
-
-function reason(error) {
-  return error ? sentence(error) : "The server ended the connection.";
+/** Whether the hub said no; anything else is about the connection. */
+export function isFromHub(error) {
+  return String(error?.message).includes("HubException: ");
 }
 
 /**
- * Browsers slow the timers of hidden pages down to one tick a minute, too few pings for the server.
- * A page that holds a lock is left alone.
+ * Make a connection.
+ *
+ * @param transport one of TRANSPORTS, or anything else to let the client choose
+ * @param onState called with "connecting", "connected", "reconnecting" or "disconnected", and a sentence that says why
+ * @param enter called after each beginning of a connection, to tell the server what it forgot with the one before
  */
-export function stayAwake() {
-  navigator.locks?.request(`chat-${Math.random()}`, () => new Promise(() => {}));
+export function openConnection({ transport, onState, enter }) {
+  const connection = new HubConnectionBuilder()
+    .withUrl("/hubs/chat", transport in TRANSPORTS ? { transport: TRANSPORTS[transport] } : {})
+    .withAutomaticReconnect({
+      nextRetryDelayInMilliseconds({ previousRetryCount, elapsedMilliseconds }) {
+        return elapsedMilliseconds > GIVE_UP_AFTER ? null : delay(previousRetryCount);
+      },
+    })
+    .configureLogging(LogLevel.Warning)
+    .build();
+
+  let wanted = false; // whether the visitor wants to be connected
+  let wake = () => {};
+
+  async function entered() {
+    await enter();
+    if (connection.state === HubConnectionState.Connected) onState("connected", "");
+  }
+
+  connection.onreconnecting((error) => onState("reconnecting", sentence(error) || "The connection was lost."));
+  connection.onreconnected(entered);
+  connection.onclose((error) => {
+    wanted = false;
+    onState("disconnected", error ? sentence(error) : "You left.");
+  });
+
+  /** Connect, and try again until it works: automatic reconnect is about connections that were open once. */
+  async function start() {
+    if (wanted) return;
+    wanted = true;
+    for (let attempt = 1; wanted; attempt++) {
+      onState("connecting", "");
+      try {
+        await connection.start();
+        return await entered();
+      } catch {
+        if (!wanted) return;
+        onState("reconnecting", "The server does not answer.");
+        await new Promise((resolve) => {
+          wake = resolve;
+          setTimeout(resolve, delay(attempt));
+        });
+      }
+    }
+  }
+
+  async function stop() {
+    wanted = false;
+    wake();
+    await connection.stop();
+    onState("disconnected", "You left.");
+  }
+
+  /** Do not wait for the next try. */
+  async function hurry() {
+    if (connection.state === HubConnectionState.Reconnecting) await stop();
+    wake();
+    await start();
+  }
+
+  return { connection, start, stop, hurry };
 }
