@@ -26,12 +26,13 @@ from signalr_channels.consumers.requests import NegotiateConsumer, TransportRequ
 from signalr_channels.consumers.websocket import WebSocketConsumer
 from signalr_channels.endpoints import HubEndpoint
 from signalr_channels.exceptions import HubDefinitionError
+from signalr_channels.hubs.connection_handler import ConnectionHandler
 from signalr_channels.hubs.hub import Hub
 from signalr_channels.responses import respond
 from signalr_channels.runtime import get_runtime
 from signalr_channels.views import negotiate_view
 
-__all__ = ["HubRouter", "map_hub", "negotiate_urls"]
+__all__ = ["HubRouter", "map_connection_handler", "map_hub", "negotiate_urls"]
 
 _mapped: list[HubEndpoint] = []
 
@@ -53,6 +54,20 @@ def map_hub(path: str, hub: type[Hub], **settings: Any) -> HubEndpoint:
     endpoint = HubEndpoint(path, hub, settings)
     _mapped.append(endpoint)
     return endpoint
+
+
+def map_connection_handler(path: str, handler: type[ConnectionHandler], **settings: Any) -> HubEndpoint:
+    """
+    Put a connection without a hub at a path.
+
+    Args:
+        path: Where clients connect.
+        handler: The handler class.
+        settings: Settings of this path that differ from the project's.
+    """
+    if not (isinstance(handler, type) and issubclass(handler, ConnectionHandler)):
+        raise TypeError(f"map_connection_handler() takes a handler class, not {handler!r}")
+    return HubEndpoint(path, handler, settings)  # type: ignore[arg-type]
 
 
 def mapped_endpoints() -> tuple[HubEndpoint, ...]:

@@ -158,8 +158,10 @@ class Runtime:
             manager = self._managers[name] = make_manager(hub, self.relay)
         return manager
 
-    def dispatcher_for(self, endpoint: HubEndpoint) -> HubDispatcher:
-        """The dispatcher of a hub at a path."""
+    def dispatcher_for(self, endpoint: HubEndpoint) -> HubDispatcher | None:
+        """The dispatcher of a hub at a path; ``None`` for a connection without a hub."""
+        if not issubclass(endpoint.hub, Hub):
+            return None
         dispatcher = self._dispatchers.get(endpoint)
         if dispatcher is None or dispatcher.options is not endpoint.options:
             manager = self.manager_for(endpoint.hub)

@@ -13,6 +13,7 @@ from signalr_channels.connections.parked import LingeringPolls
 from signalr_channels.connections.transports import Transport
 from signalr_channels.endpoints import HubEndpoint
 from signalr_channels.gate import Admission, Refusal, describe_request
+from signalr_channels.hubs.connection_handler import ConnectionHandler, HandlerSession
 from signalr_channels.hubs.context import HubCallerContext
 from signalr_channels.hubs.dispatcher import HubDispatcher
 from signalr_channels.hubs.session import HubSession
@@ -20,6 +21,7 @@ from signalr_channels.lifetime_log import LifetimeLog
 from signalr_channels.protocols.base import TransferFormat
 from signalr_channels.protocols.core.engine import ALL_FORMATS, CoreEngine
 from signalr_channels.protocols.endings import CloseReason
+from signalr_channels.protocols.raw import RawEngine
 from signalr_channels.runtime import Runtime
 
 __all__ = ["OpenConnection", "check_room", "open_connection"]
@@ -31,7 +33,7 @@ FOREVER = float("inf")
 class OpenConnection:
     """A connection of this process with everything around it."""
 
-    session: HubSession
+    session: HubSession | HandlerSession
     expires_at: float | None = None
     """When its access token runs out, in seconds since 1970; ``None`` if that does not end it."""
     is_stateful: bool = False
@@ -118,7 +120,7 @@ def check_room(runtime: Runtime, endpoint: HubEndpoint) -> None:
 def open_connection(
     runtime: Runtime,
     endpoint: HubEndpoint,
-    dispatcher: HubDispatcher,
+    dispatcher: HubDispatcher | None,
     scope: Mapping[str, Any],
     admission: Admission,
     connection_id: str,
@@ -135,20 +137,10 @@ def open_connection(
         user_identifier=admission.user_identifier,
         user_pk=getattr(admission.user, "pk", None),
     )
+    engine = _make_engine(runtime, endpoint, dispatcher, polls=polls, transfer_formats=transfer_formats, is_stateful=is_stateful)
     connection = Connection(
         connection_id=connection_id,
-        engine=CoreEngine(
-            hub_protocols=dispatcher.protocols,
-            maximum_message_size=options.MAXIMUM_RECEIVE_MESSAGE_SIZE,
-            # Polls are a sign of life by themselves, and are not written to.
-            keep_alive_interval=None if polls else options.KEEP_ALIVE_INTERVAL,
-            client_timeout_interval=options.CLIENT_TIMEOUT_INTERVAL,
-            handshake_timeout=options.HANDSHAKE_TIMEOUT,
-            detailed_errors=options.ENABLE_DETAILED_ERRORS,
-            transfer_formats=transfer_formats,
-            stateful_buffer_size=options.STATEFUL_RECONNECT_BUFFER_SIZE if is_stateful else None,
-            now=runtime.clock(),
-        ),
+        engine=engine,
         transport=transport,
         clock=runtime.clock,
         user_identifier=admission.user_identifier,
@@ -157,7 +149,13 @@ def open_connection(
     )
     log = LifetimeLog(runtime, info, connection)
     context = HubCallerContext(connection, admission.user, scope)
-    opened = OpenConnection(session=HubSession(dispatcher, connection, context, on_connecting=log.connected))
+    session: HubSession | HandlerSession
+    if dispatcher is not None:
+        session = HubSession(dispatcher, connection, context, on_connecting=log.connected)
+    else:
+        handler: type[ConnectionHandler] = endpoint.hub  # type: ignore[assignment]
+        session = HandlerSession(handler, connection, context, buffer_size=options.APPLICATION_BUFFER_SIZE, on_connecting=log.connected)
+    opened = OpenConnection(session=session)
     opened.is_stateful = is_stateful
     opened.log = log
     opened.renew(admission, endpoint)
@@ -171,6 +169,32 @@ def open_connection(
     connection.on_end = ended
     runtime.add(opened)
     return opened
+
+
+def _make_engine(
+    runtime: Runtime,
+    endpoint: HubEndpoint,
+    dispatcher: HubDispatcher | None,
+    *,
+    polls: bool,
+    transfer_formats: Collection[TransferFormat],
+    is_stateful: bool,
+) -> CoreEngine:
+    if dispatcher is None:
+        return RawEngine(now=runtime.clock())
+    options = endpoint.options
+    return CoreEngine(
+        hub_protocols=dispatcher.protocols,
+        maximum_message_size=options.MAXIMUM_RECEIVE_MESSAGE_SIZE,
+        # Polls are a sign of life by themselves, and are not written to.
+        keep_alive_interval=None if polls else options.KEEP_ALIVE_INTERVAL,
+        client_timeout_interval=options.CLIENT_TIMEOUT_INTERVAL,
+        handshake_timeout=options.HANDSHAKE_TIMEOUT,
+        detailed_errors=options.ENABLE_DETAILED_ERRORS,
+        transfer_formats=transfer_formats,
+        stateful_buffer_size=options.STATEFUL_RECONNECT_BUFFER_SIZE if is_stateful else None,
+        now=runtime.clock(),
+    )
 
 
 async def _finish(runtime: Runtime, opened: OpenConnection, log: LifetimeLog) -> None:

@@ -1,9 +1,14 @@
 """Who is in which room. It is in the database because that is what all server processes share."""
 
 from dataclasses import dataclass
+from datetime import timedelta
 
 from django.core.validators import RegexValidator
 from django.db import models
+from django.db.models import Exists, OuterRef, Q
+from django.utils import timezone
+
+from signalr_channels.models import Connection
 
 LONGEST_ROOM_NAME = 30
 check_room_name = RegexValidator(
@@ -31,6 +36,12 @@ class Room:
 
 
 class PresenceQuerySet(models.QuerySet["Presence"]):
+    def ghosts(self) -> "PresenceQuerySet":
+        """Those whose server process was killed, so that nobody deleted them: their connection ended, or never got into the history."""
+        connection = Connection.objects.filter(connection_id=OuterRef("connection_id"))
+        is_old = Q(since__lt=timezone.now() - timedelta(minutes=1))  # the history is written a little later than this table
+        return self.filter(Q(Exists(connection.ended())) | ~Q(Exists(connection)) & is_old)
+
     async def apeople(self) -> list[Person]:
         """Those who are here, in the order they came."""
         return [presence.person async for presence in self.order_by("pk")]

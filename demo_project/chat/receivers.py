@@ -1,4 +1,4 @@
-"""What happens to people whose server process was killed: nobody is left there to run ``on_disconnected``."""
+"""What becomes of people whose server process was killed: nobody is left there to call ``on_disconnected``."""
 
 from typing import Any
 
@@ -6,17 +6,22 @@ from django.dispatch import receiver
 
 from demo_project.chat.hubs import ChatHub
 from demo_project.chat.models import Presence
-from signalr_channels import CloseReason, get_hub_context
+from signalr_channels import get_hub_context
 from signalr_channels.signals import lifetime_event
 
 
 @receiver(lifetime_event)
-def forget_the_lost(event: Any, **kwargs: Any) -> None:
-    """Runs in the server process that noticed, in the thread that writes the history."""
-    if event.reason is not CloseReason.PROCESS_LOST:
-        return
+def lay_ghosts(**kwargs: Any) -> None:
+    """
+    Whenever a connection begins or ends, see whether others ended without a word.
+
+    A lost server process is noticed by the others after ``PROCESS_LEASE``, and each of its connections gets its event. Receivers run in
+    the thread that writes the history, so sync code is at home here.
+    """
     clients = get_hub_context(ChatHub).clients
-    for presence in Presence.objects.filter(connection_id=event.connection.connection_id):
-        presence.delete()
-        clients.group(presence.room).send("personLeft", presence.person)
-        clients.all.send("roomsChanged")
+    for ghost in Presence.objects.ghosts():
+        person = ghost.person
+        deleted, _ = ghost.delete()
+        if deleted:  # not by another process, nor by a hub that was only slow
+            clients.group(ghost.room).send("personLeft", person)
+            clients.all.send("roomsChanged")

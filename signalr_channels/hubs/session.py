@@ -577,7 +577,6 @@ class HubSession:
 
         Source: ASP.NET Core 10, observed; it waits for them without end.
         """
-
         self._go_on()
 
         async def wait() -> None:

@@ -358,6 +358,7 @@ async def test_a_full_channel_of_an_asking_process_is_no_end(caplog: pytest.LogC
     client = await far.connect("far")
     assert far.relay is not None
     far.relay._layer = NoAnswers(far.layer)
+    near.expects_no_answer()
     with caplog.at_level(logging.WARNING, "signalr_channels.backplane"):
         await near.manager.add_to_group("far", "lobby")
     assert "No server process confirmed" in caplog.text

@@ -198,9 +198,10 @@ async def test_a_change_is_in_force_when_the_call_returns(site: Site) -> None:
     assert far.targets()[:-1] == [f"in {number}" for number in range(10)]
 
 
-async def test_a_connection_nobody_knows_can_be_put_nowhere(site: Site, caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_connection_nobody_knows_can_be_put_nowhere(site: Site) -> None:
     await site.near.connect("n")
     await site.far.connect("f")
+    site.near.expects_no_answer()
     await site.near.manager.add_to_group("nobody", "lobby")
     await site.near.manager.remove_from_group("nobody", "lobby")
     await site.near.send(to(GROUPS, "lobby"), "message")
@@ -400,6 +401,7 @@ async def test_a_client_of_any_process_can_refuse(site: Site) -> None:
 
 async def test_a_client_that_does_not_exist_cannot_be_asked(site: Site) -> None:
     await site.far.connect("f")
+    site.near.expects_no_answer()
     with pytest.raises(ConnectionClosed, match="Connection 'nobody' does not exist"):
         await asyncio.wait_for(site.near.manager.invoke("nobody", "how many", []), TIMEOUT)
 
@@ -475,6 +477,7 @@ async def test_a_process_without_connections_reaches_those_of_others(shared_site
 
 
 async def test_a_connection_nobody_knows_is_said_so_in_the_log(shared_site: Site, caplog: pytest.LogCaptureFixture) -> None:
+    shared_site.near.expects_no_answer()
     with caplog.at_level(logging.WARNING, "signalr_channels.backplane"):
         await shared_site.near.manager.add_to_group("nobody", "lobby")
     assert "No server process confirmed a change of the groups of connection nobody" in caplog.text

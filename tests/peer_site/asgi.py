@@ -7,9 +7,9 @@ from django.core.asgi import get_asgi_application
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tests.peer_site.settings")
 django_app = get_asgi_application()
 
-from signalr_channels.routing import HubRouter, map_hub  # noqa: E402 - hubs need Django set up
+from signalr_channels.routing import HubRouter, map_connection_handler, map_hub  # noqa: E402 - hubs need Django set up
 from tests.peer_site.extra_hubs import ClosedHub, EverythingHub, StaffHub  # noqa: E402
-from tests.peer_site.hubs import BenchHub, ParallelHub, PeerHub, SecureHub, StrictHub  # noqa: E402
+from tests.peer_site.hubs import BenchHub, EchoConnection, ParallelHub, PeerHub, SecureHub, StrictHub  # noqa: E402
 
 application = HubRouter(
     [
@@ -21,6 +21,7 @@ application = HubRouter(
         map_hub("peer-parallel", ParallelHub),
         map_hub("secure", SecureHub),
         map_hub("bench", BenchHub),
+        map_connection_handler("echo", EchoConnection),
         map_hub("everything", EverythingHub),
         map_hub("everything-unlimited", EverythingHub, MAXIMUM_RECEIVE_MESSAGE_SIZE=None),
         map_hub("everything-impatient", EverythingHub, TRANSPORT_SEND_TIMEOUT=1),

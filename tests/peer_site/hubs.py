@@ -15,6 +15,7 @@ import msgspec
 from django.contrib.auth.base_user import AbstractBaseUser
 
 from signalr_channels import Disconnect, Hub, HubException, hub_method
+from signalr_channels.hubs.connection_handler import ConnectionHandler, RawConnection
 from signalr_channels.hubs.permissions import IsAuthenticated
 
 Int32 = Annotated[int, msgspec.Meta(ge=-(2**31), le=2**31 - 1)]
@@ -263,3 +264,11 @@ class BenchHub(Hub):
     @hub_method
     async def broadcast(self, text: str) -> None:
         await self.clients.all.asend("message", text)
+
+
+class EchoConnection(ConnectionHandler):
+    """Sends back what it receives, without a hub protocol."""
+
+    async def on_connected(self, connection: RawConnection) -> None:
+        async for data in connection:
+            await connection.asend(data)

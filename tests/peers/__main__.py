@@ -142,7 +142,7 @@ def main() -> int:
             if judge == "wire":
                 wire(options.folder, server.url, verdict, options.only)
             else:
-                core_client(programs[judge], server.url, verdict, options.only, known["core-client-arguments"])
+                core_client(programs[judge], server.url, verdict, options.only, known["core-client-arguments"][judge])
             good = verdict.report(whole=not options.only) and good
     print("peers: good" if good else "peers: differences that are not on the list")
     return 0 if good else 1

@@ -244,6 +244,7 @@ async def test_an_id_may_be_in_use_once(hub: type[StreamHub]) -> None:
         assert await client.receive() == failed("0", "Invocation ID '0' is already in use.")
         client.cancel("0")
         assert await client.receive() == end("0")
+        await settle()
         client.send({"type": 4, "invocationId": "0", "target": "Count", "arguments": [1]})
         assert await client.receive(2) == [item("0", 0), end("0")]
 

@@ -118,8 +118,10 @@ export class Room {
   /** Changes come in bursts; one question after them is enough. */
   askForRooms() {
     clearTimeout(this.roomsTimer);
-    this.roomsTimer = setTimeout(async () => {
-      if (this.isIn) view.showRooms(await this.connection.invoke("rooms"), this.name);
+    this.roomsTimer = setTimeout(() => {
+      if (!this.isIn) return;
+      // If the connection ends before the answer, the next one asks again.
+      this.connection.invoke("rooms").then((rooms) => view.showRooms(rooms, this.name), () => {});
     }, ROOMS_DELAY);
   }
 }

@@ -1,0 +1,38 @@
+"""A hub for tests of the transports: streams that say in the log how they ended."""
+
+import asyncio
+import itertools
+from collections.abc import AsyncIterator
+
+from signalr_channels import hub_method
+from tests.peer_site.extra_hubs import EverythingHub
+from tests.peer_site.hubs import Int32, log
+
+
+class TransportHub(EverythingHub):
+    @hub_method(name="ForeverFor")
+    async def forever_for(self, name: str) -> AsyncIterator[int]:
+        """Items without end, until they are cancelled."""
+        try:
+            for i in itertools.count():
+                yield i
+                await asyncio.sleep(0.02)
+        finally:
+            log.add(f"stream of {name} ended")
+
+    @hub_method(name="SumFor")
+    async def sum_for(self, name: str, numbers: AsyncIterator[Int32]) -> int:
+        """A sum that says how far it came if the upload breaks off."""
+        total = 0
+        try:
+            async for number in numbers:
+                total += number
+        except Exception as error:
+            log.add(f"upload of {name} broke off at {total}: {error}")
+            raise
+        return total
+
+    @hub_method(name="Largest")
+    async def largest(self, chunks: AsyncIterator[bytes]) -> bytes:
+        """The longest of the uploaded pieces."""
+        return max([chunk async for chunk in chunks], key=len, default=b"")
