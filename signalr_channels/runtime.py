@@ -33,6 +33,7 @@ from signalr_channels.connections.long_polling import LongPollingTransport
 from signalr_channels.connections.parked import LingeringPolls, ParkedData
 from signalr_channels.connections.store import ConnectionStore
 from signalr_channels.endpoints import HubEndpoint, hub_protocols
+from signalr_channels.exceptions import WrongContext
 from signalr_channels.hubs.dispatcher import HubDispatcher
 from signalr_channels.hubs.hub import Hub, hub_name
 from signalr_channels.hubs.lifetime import (
@@ -49,7 +50,7 @@ from signalr_channels.recorder import get_recorder
 if TYPE_CHECKING:
     from signalr_channels.sessions import OpenConnection
 
-__all__ = ["Runtime", "get_runtime", "process_name", "reach_for"]
+__all__ = ["Runtime", "get_runtime", "install_runtime", "process_name", "reach_for"]
 
 logger = logging.getLogger("signalr_channels.runtime")
 T = TypeVar("T")
@@ -81,15 +82,21 @@ class Runtime:
         is_stopping: Whether new connections are refused.
     """
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, *, clock: Callable[[], float] | None = None, is_alone: bool = False) -> None:
+        """
+        Args:
+            loop: The loop.
+            clock: Gives the time in seconds, instead of the loop.
+            is_alone: Whether other server processes are left out, whatever the channel layer. For tests.
+        """
         options = get_settings()
         self.loop = loop
-        self.clock = loop.time
+        self.clock = clock or loop.time
         self.process = process_name()
         self.is_stopping = False
         # A token is good for DISCONNECT_TIMEOUT; its id must be known as long, and a little more for clocks that differ.
         self.store = ConnectionStore(self.clock, options.DISCONNECT_TIMEOUT + 5)
-        self.relay = make_relay(options.CHANNEL_LAYER, self.process)
+        self.relay = None if is_alone else make_relay(options.CHANNEL_LAYER, self.process)
         self._heartbeat = Heartbeat(self.clock)
         self._managers: dict[str, HubLifetimeManager] = {}
         self._dispatchers: dict[HubEndpoint, HubDispatcher] = {}
@@ -287,6 +294,18 @@ def get_runtime() -> Runtime:
         runtime = _runtimes[loop] = Runtime(loop)
         runtime.start()
     return runtime
+
+
+def install_runtime(runtime: Runtime) -> None:
+    """
+    Let a runtime of one's own making serve its loop. For tests.
+
+    Raises:
+        WrongContext: The loop has one already.
+    """
+    if runtime.loop in _runtimes:
+        raise WrongContext("Hubs are served in this event loop already, by a runtime of the server; enter the test client before it.")
+    _runtimes[runtime.loop] = runtime
 
 
 def _running_elsewhere() -> Runtime | None:

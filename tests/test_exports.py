@@ -53,7 +53,7 @@ def test_what_a_module_exports_is_its_own(module: str) -> None:
             defined.add(node.name)
         elif isinstance(node, (ast.Assign, ast.AnnAssign)):
             targets = node.targets if isinstance(node, ast.Assign) else [node.target]
-            defined |= {target.id for target in targets if isinstance(target, ast.Name)}
+            defined |= {name.id for target in targets for name in ast.walk(target) if isinstance(name, ast.Name)}
     assert set(imported.__all__) <= defined
 
 

@@ -10,8 +10,8 @@ from typing import Any
 import msgspec
 
 from signalr_channels.backplane import names
-from signalr_channels.backplane.relay import Question, Relay
-from signalr_channels.backplane.wire import VERSION, Ack, ClientAnswer, ClientInvoke, Deliver, GroupCommand
+from signalr_channels.backplane.relay import Relay
+from signalr_channels.backplane.wire import VERSION, Ack, ClientAnswer, ClientInvoke, Deliver, GroupCommand, HubQuestion
 from signalr_channels.connections.connection import Connection
 from signalr_channels.exceptions import ConnectionClosed, HubException
 from signalr_channels.hubs.client_results import ClientResults
@@ -196,7 +196,7 @@ class ChannelLayerHubLifetimeManager(HubLifetimeManager):
 
     # From other processes
 
-    def _receive(self, message: Deliver | Question) -> Awaitable[None] | None:
+    def _receive(self, message: Deliver | HubQuestion) -> Awaitable[None] | None:
         if not isinstance(message, Deliver):
             connection = self.index.connections.get(message.connection_id)
             if connection is None:

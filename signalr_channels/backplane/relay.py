@@ -13,15 +13,29 @@ import random
 import uuid
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Coroutine
-from typing import Any, Union
+from typing import Any
 
 import msgspec
 
 from signalr_channels.backplane.gaps import GapCounter
-from signalr_channels.backplane.wire import Ack, ClientAnswer, ClientInvoke, Deliver, GroupCommand, read, write
+from signalr_channels.backplane.wire import (
+    ANSWERS,
+    PROCESS_MESSAGES,
+    Answer,
+    Attach,
+    Claim,
+    Deliver,
+    Fetch,
+    HubQuestion,
+    Leave,
+    Post,
+    RelayMessage,
+    read,
+    write,
+)
 from signalr_channels.exceptions import BackplaneUnavailable
 
-__all__ = ["Conversation", "Question", "Relay"]
+__all__ = ["Conversation", "Relay"]
 
 logger = logging.getLogger("signalr_channels.backplane")
 
@@ -30,9 +44,6 @@ LONGEST_BACK_OFF = 5.0
 DEFAULT_EXPIRY = 86_400.0
 
 Handler = Callable[[Any], Awaitable[None] | None]
-
-
-Question = Union[GroupCommand, ClientInvoke]
 
 
 class Conversation:
@@ -53,13 +64,13 @@ class Conversation:
         self._receive = receive
         self.close = close
 
-    async def receive(self, timeout: float | None) -> Ack | ClientAnswer | None:
+    async def receive(self, timeout: float | None) -> Answer | None:
         """The next answer, or ``None`` if none comes in ``timeout`` seconds."""
         try:
             answer = read(await asyncio.wait_for(self._receive(), timeout))
         except asyncio.TimeoutError:
             return None
-        return answer if isinstance(answer, (Ack, ClientAnswer)) else None
+        return answer if isinstance(answer, ANSWERS) else None
 
 
 class _Subscription:
@@ -110,6 +121,8 @@ class Relay:
         self._waiting: dict[str, asyncio.Queue[Any]] = {}
         self._sent: OrderedDict[str, int] = OrderedDict()
         self._seen = GapCounter()
+        self.service: Handler | None = None
+        """Takes messages to this process."""
         self.gaps = 0
         self.refused = 0
         self.is_available = True
@@ -133,7 +146,7 @@ class Relay:
             self._sent.popitem(last=False)
         await self._ask_layer(self._layer.group_send(address, write(make(number))))
 
-    async def ask(self, address: str, make: Callable[[str, str], Question]) -> Conversation:
+    async def ask(self, address: str, make: Callable[[str, str], HubQuestion]) -> Conversation:
         """
         Send a question to every process that is a member of ``address``; the one it concerns answers.
 
@@ -164,9 +177,33 @@ class Relay:
         self._waiting[request_id] = answers
         return Conversation(self._channel, request_id, answers.get, lambda: self._waiting.pop(request_id, None))
 
-    async def answer(self, question: Question, answer: Ack | ClientAnswer) -> None:
+    async def answer(self, question: HubQuestion | Claim | Post | Fetch | Leave | Attach, answer: Answer) -> None:
         """Answer a question."""
-        await self._ask_layer(self._layer.send(question.reply_to, write(answer)))
+        await self.tell(question.reply_to, answer)
+
+    async def tell(self, channel: str, message: RelayMessage) -> None:
+        """
+        Send to one process.
+
+        Raises:
+            BackplaneUnavailable: The channel layer cannot be reached.
+        """
+        await self._ask_layer(self._layer.send(channel, write(message)))
+
+    async def ask_process(self, channel: str, make: Callable[[str, str], RelayMessage]) -> Conversation:
+        """:meth:`ask` one process."""
+        conversation = await self._open_conversation()
+        try:
+            await self.tell(channel, make(conversation.reply_to, conversation.request_id))
+        except BackplaneUnavailable:
+            conversation.close()
+            raise
+        return conversation
+
+    @property
+    def channel(self) -> str | None:
+        """Channel of this process; ``None`` before :meth:`start`."""
+        return self._channel
 
     async def _ask_layer(self, awaitable: Awaitable[Any]) -> Any:
         try:
@@ -309,7 +346,7 @@ class Relay:
             self.refused += 1
             logger.warning("A message on the channel layer was refused: %s", error)
             return
-        if isinstance(message, (Ack, ClientAnswer)):
+        if isinstance(message, ANSWERS):
             if (answers := self._waiting.get(message.request_id)) is not None:
                 answers.put_nowait(data)
             return
@@ -318,18 +355,20 @@ class Relay:
                 return
             if (subscription := self._subscriptions.get(message.address)) is not None and subscription.is_joined:
                 self._seen.note(message.address, message.origin, message.hub, message.number)
-        self._hand_over(message)
+        if isinstance(message, PROCESS_MESSAGES):
+            self._hand_over(self.service, message, "this process")
+        else:
+            self._hand_over(self._handlers.get(message.hub), message, f"the hub {message.hub:.200}")
 
-    def _hand_over(self, message: Deliver | Question) -> None:
-        handler = self._handlers.get(message.hub)
+    def _hand_over(self, handler: Handler | None, message: RelayMessage, what: str) -> None:
         if handler is None:
             self.refused += 1
-            logger.warning("A message for the hub %.200s, which this process does not serve, was refused", message.hub)
+            logger.warning("A message for %s, which is not served here, was refused", what)
             return
         try:
             awaitable = handler(message)
         except Exception:
-            logger.exception("A message for the hub %s could not be handled", message.hub)
+            logger.exception("A message for %s could not be handled", what)
             return
         if awaitable is not None:
             self._spawn(_as_coroutine(awaitable))

@@ -8,7 +8,35 @@ import msgspec
 
 from signalr_channels.hubs.lifetime import Audience
 
-__all__ = ["Ack", "ClientAnswer", "ClientInvoke", "Deliver", "GroupCommand", "RelayMessage", "read", "write"]
+__all__ = [
+    "ANSWERS",
+    "PROCESS_MESSAGES",
+    "Ack",
+    "Answer",
+    "Attach",
+    "Claim",
+    "ClientAnswer",
+    "ClientInvoke",
+    "CloseSocket",
+    "Deliver",
+    "Detached",
+    "Fetch",
+    "Fetched",
+    "Frame",
+    "GroupCommand",
+    "HubQuestion",
+    "Leave",
+    "Owner",
+    "Post",
+    "ProcessMessage",
+    "Received",
+    "RelayMessage",
+    "Release",
+    "Status",
+    "Unfetch",
+    "read",
+    "write",
+]
 
 VERSION = 1
 
@@ -76,7 +104,148 @@ class ClientAnswer(msgspec.Struct, tag_field="type", tag="signalr.answer", froze
     """The connection ended before it answered."""
 
 
-RelayMessage = Union[Deliver, GroupCommand, Ack, ClientInvoke, ClientAnswer]
+class Claim(msgspec.Struct, tag_field="type", tag="signalr.claim", frozen=True, kw_only=True):
+    """To the process that negotiated a connection: who owns it? Nobody yet: then ``claimant`` does, if it may."""
+
+    v: int
+    connection_id: str
+    claimant: str
+    """Channel of the process that asks."""
+    may_claim: bool
+    reply_to: str
+    request_id: str
+
+
+class Owner(msgspec.Struct, tag_field="type", tag="signalr.owner", frozen=True, kw_only=True):
+    """The answer to a :class:`Claim`."""
+
+    v: int
+    request_id: str
+    channel: str | None
+    """Channel of the owner; ``None`` if the connection has ended, or nobody has it."""
+
+
+class Release(msgspec.Struct, tag_field="type", tag="signalr.release", frozen=True, kw_only=True):
+    """To the process that negotiated a connection: it has ended."""
+
+    v: int
+    connection_id: str
+
+
+class Post(msgspec.Struct, tag_field="type", tag="signalr.post", frozen=True, kw_only=True):
+    """To the owner: part of a POST body that came elsewhere; it answers with a :class:`Status`."""
+
+    v: int
+    connection_id: str
+    data: bytes
+    reply_to: str
+    request_id: str
+
+
+class Fetch(msgspec.Struct, tag_field="type", tag="signalr.fetch", frozen=True, kw_only=True):
+    """To the owner: a poll that came elsewhere; it answers with a :class:`Fetched` or a :class:`Status`."""
+
+    v: int
+    connection_id: str
+    timeout: float
+    expires_at: float | None
+    """When the poll's access token runs out, in seconds since 1970."""
+    reply_to: str
+    request_id: str
+
+
+class Fetched(msgspec.Struct, tag_field="type", tag="signalr.fetched", frozen=True, kw_only=True):
+    """How a poll ended."""
+
+    v: int
+    request_id: str
+    outcome: str
+    data: bytes = b""
+
+
+class Unfetch(msgspec.Struct, tag_field="type", tag="signalr.unfetch", frozen=True, kw_only=True):
+    """To the owner: the client of a poll has gone."""
+
+    v: int
+    connection_id: str
+    fetch_id: str
+    """Request id of the :class:`Fetch`."""
+
+
+class Leave(msgspec.Struct, tag_field="type", tag="signalr.leave", frozen=True, kw_only=True):
+    """To the owner: a DELETE that came elsewhere; it answers with a :class:`Status`."""
+
+    v: int
+    connection_id: str
+    reply_to: str
+    request_id: str
+
+
+class Attach(msgspec.Struct, tag_field="type", tag="signalr.attach", frozen=True, kw_only=True):
+    """To the owner: a transport request that came elsewhere; 101 in its :class:`Status` means that frames follow."""
+
+    v: int
+    connection_id: str
+    transport: str
+    reply_to: str
+    request_id: str
+
+
+class Status(msgspec.Struct, tag_field="type", tag="signalr.status", frozen=True, kw_only=True):
+    """What to answer a request with."""
+
+    v: int
+    request_id: str
+    status: int
+    body: str = ""
+
+
+class Frame(msgspec.Struct, tag_field="type", tag="signalr.frame", frozen=True, kw_only=True):
+    """To the process that holds a web socket: write this."""
+
+    v: int
+    request_id: str
+    """Of the :class:`Attach`."""
+    data: bytes
+    is_text: bool
+
+
+class CloseSocket(msgspec.Struct, tag_field="type", tag="signalr.close-socket", frozen=True, kw_only=True):
+    """To the process that holds a web socket: close it."""
+
+    v: int
+    request_id: str
+    code: int
+
+
+class Received(msgspec.Struct, tag_field="type", tag="signalr.received", frozen=True, kw_only=True):
+    """To the owner: what came on a web socket that is held elsewhere."""
+
+    v: int
+    connection_id: str
+    attach_id: str
+    data: bytes
+    is_text: bool
+
+
+class Detached(msgspec.Struct, tag_field="type", tag="signalr.detached", frozen=True, kw_only=True):
+    """To the owner: a web socket that was held elsewhere has ended."""
+
+    v: int
+    connection_id: str
+    attach_id: str
+    reason: str
+
+
+Answer = Union[Ack, ClientAnswer, Owner, Fetched, Status, Frame, CloseSocket]
+"""Goes to whoever waits for its ``request_id``."""
+HubQuestion = Union[GroupCommand, ClientInvoke]
+"""About a connection of a hub; its owner answers."""
+ProcessMessage = Union[Claim, Release, Post, Fetch, Unfetch, Leave, Attach, Received, Detached]
+"""To one process."""
+RelayMessage = Union[Deliver, HubQuestion, Answer, ProcessMessage]
+ANSWERS = (Ack, ClientAnswer, Owner, Fetched, Status, Frame, CloseSocket)
+PROCESS_MESSAGES = (Claim, Release, Post, Fetch, Unfetch, Leave, Attach, Received, Detached)
 
 
 def write(message: RelayMessage) -> dict[str, Any]:

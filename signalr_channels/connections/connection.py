@@ -178,13 +178,13 @@ class Connection:
     def detach(self) -> None:
         """The transport was lost; with stateful reconnect the connection waits for another one."""
         self.detached_at = self.clock()
-        self._drop_writes()
+        self._stop_writing()
 
     def attach(self, transport: Transport) -> None:
         """Go on with another transport: first what the client may have missed, in one message, then the rest."""
         if not self._transport_gone:
             self._close_transport()
-        self._drop_writes()
+        self._stop_writing()
         self.transport = transport
         self.detached_at = None
         self._transport_gone = False
@@ -201,15 +201,6 @@ class Connection:
     def is_stateful(self) -> bool:
         """Whether the connection survives the loss of its transport."""
         return self.engine.replay is not None
-
-    def _drop_writes(self) -> None:
-        self._transport_gone = True
-        self._direct = None
-        if self._writer is not None:
-            self._writer.cancel()
-            self._writer = None
-        self._outbox = None
-        self._outbox_bytes = 0
 
     def _release(self) -> None:
         """Send what was held back after the handshake."""
@@ -328,7 +319,8 @@ class Connection:
         except (OSError, RuntimeError) as error:
             self._lose_transport(error)
         finally:
-            self._writing_ended()
+            if self._writer is asyncio.current_task():  # else another transport has taken over
+                self._writing_ended()
         if self._closed_at is not None:
             self._close_transport()
 
@@ -339,6 +331,14 @@ class Connection:
         if self._drained is not None and not self._drained.done():
             self._drained.set_result(None)
         self._drained = None
+        if self.on_drained is not None:
+            asyncio.get_running_loop().call_soon(self._tell_drained)
+        self._look_for_direct_way()
+
+    def _tell_drained(self) -> None:
+        on_drained, self.on_drained = self.on_drained, None
+        if on_drained is not None and self.disconnect is None:
+            on_drained()
 
     def _stop_writing(self) -> None:
         """End the write under way. Its task may not have begun, so it cannot be left to clean up by itself."""

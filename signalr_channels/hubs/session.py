@@ -277,6 +277,11 @@ class HubSession:
         self._start = self._spawn(self._run_start(waiting))
         return True
 
+    async def wait_started(self) -> None:
+        """Return when ``on_connected`` has run, or failed."""
+        if self._start is not None:
+            await asyncio.wait([self._start])
+
     async def _run_start(self, waiting: Any) -> None:
         try:
             if waiting is not None:
@@ -599,6 +604,11 @@ class HubSession:
         if self._pending is not None:
             self._pending.clear()
         self._wake()
+
+    async def wait_calls(self, timeout: float) -> bool:
+        """Wait for what still runs; False if that takes longer than ``timeout`` seconds."""
+        tasks = tuple(self._tasks or ())
+        return not tasks or not (await asyncio.wait(tasks, timeout=timeout))[1]
 
     async def cancel_calls(self) -> None:
         """Cancel what still runs and wait for it, when the server process stops."""

@@ -1,9 +1,11 @@
 """
 Settings of the peer site.
 
-From the environment: ``PEER_LAYER`` (memory, pubsub, core), ``REDIS_URL``, ``PEER_DATABASE``, and ``PEER_ORIGINS`` (separated by blanks).
+From the environment: ``PEER_LAYER`` (memory, pubsub, core), ``REDIS_URL``, ``PEER_DATABASE``, ``PEER_ORIGINS`` (separated by blanks), and
+``PEER_SIGNALR`` (more of ``SIGNALR``, as JSON).
 """
 
+import json
 import os
 
 DEBUG = False
@@ -30,6 +32,7 @@ LAYERS = {
 CHANNEL_LAYERS = {"default": LAYERS[os.environ.get("PEER_LAYER", "memory")]}
 
 SIGNALR = {"ALLOWED_ORIGINS": os.environ.get("PEER_ORIGINS", "*").split(), "ENABLE_DETAILED_ERRORS": True}
+SIGNALR.update(json.loads(os.environ.get("PEER_SIGNALR", "{}")))
 SIMPLE_JWT = {"USER_ID_FIELD": "username", "USER_ID_CLAIM": "sub"}
 
 LOGGING = {

@@ -36,7 +36,7 @@ test('on a shutdown the server says goodbye and the client reconnects', async (t
   const call = failure(client.connection.invoke('Slow', 60_000));
   const ended = server.end('SIGTERM');
   await client.frames.nextWhere((frame) => frame === '{"type":7,"allowReconnect":true}\x1e');
-  assert.equal(await client.endings.next(), 1001);
+  assert.equal(await client.endings.next(), 1000);
   assert.deepEqual(await client.states.next(), { state: 'reconnecting', error: undefined });
   assert.equal(await call, 'Invocation canceled due to the underlying connection being closed.');
   await ended;

@@ -445,6 +445,51 @@ async def test_a_client_that_calls_faster_than_it_is_served_is_read_no_further(g
         assert gates.log[-1] == "x" * 200
 
 
+async def test_calls_wait_for_a_client_that_does_not_read_its_answers(gates: Gates) -> None:
+    async with ScriptedServer(make_hub(gates)) as server:
+        client = server.connect()
+        client.transport.pause()
+        for text in "abc":
+            client.invoke("note", text)
+        await settle()
+        assert gates.log == ["a"]
+        client.transport.resume()
+        assert await client.receive(3) == [completion(number, None) for number in "012"]
+        assert gates.log == ["a", "b", "c"]
+        assert await client.call("add", 1) == completion("3", 11)
+
+
+async def test_calls_that_wait_for_a_client_to_read_end_with_it(gates: Gates) -> None:
+    async with ScriptedServer(make_hub(gates), TRANSPORT_SEND_TIMEOUT=10.0) as server:
+        client = server.connect()
+        client.transport.pause()
+        for text in "abc":
+            client.invoke("note", text)
+        server.tick(10.1)
+        await client.finished()
+        await settle()
+        assert client.connection.disconnect is not None
+        assert client.connection.disconnect.reason is CloseReason.SLOW_CONSUMER
+        assert gates.log == ["a"]
+
+
+async def test_many_calls_at_once_let_the_loop_have_its_turns() -> None:
+    class BigHub(Hub):
+        @hub_method
+        async def big(self, size: int) -> str:
+            return "x" * size
+
+    async with ScriptedServer(BigHub) as server:
+        client, turns = server.connect(), []
+        call = {"type": 1, "target": "big", "arguments": [40_000]}
+        client.send(*({**call, "invocationId": f"{number}"} for number in range(10)))
+        while len(client.transport.written) < 11:
+            turns.append(len(client.transport.written))
+            await asyncio.sleep(0)
+        assert len(turns) >= 4
+        assert [message["invocationId"] for message in client.received()] == [f"{number}" for number in range(10)]
+
+
 async def test_waiting_to_read_ends_with_the_connection(gates: Gates) -> None:
     async with ScriptedServer(make_hub(gates), APPLICATION_BUFFER_SIZE=1) as server:
         client = server.connect()
