@@ -116,8 +116,15 @@ class HubEndpoint:
         names = self.options.TRANSPORTS
         return tuple(transport for name, transport in TRANSPORT_NAMES.items() if name in names)
 
-    def negotiate(self, query: Mapping[str, Sequence[str]], user_identifier: str | None) -> Negotiated:
-        """Answer a negotiate request. Nothing is kept: the token says it all."""
+    def negotiate(self, query: Mapping[str, Sequence[str]], user_identifier: str | None, arbiter: str = "") -> Negotiated:
+        """
+        Answer a negotiate request. Nothing is kept: the token says it all.
+
+        Args:
+            query: The request's query, keys in lower case.
+            user_identifier: Of the user who asks.
+            arbiter: Channel of this server process, where it has one.
+        """
         try:
             request = parse_negotiate_request(query)
         except RemoteProtocolError as error:

@@ -26,6 +26,7 @@ from django.db import close_old_connections
 from django.utils import timezone
 
 from signalr_channels.backplane.manager import ChannelLayerHubLifetimeManager
+from signalr_channels.backplane.ownership import Ownership
 from signalr_channels.backplane.relay import Relay
 from signalr_channels.conf import get_settings, hub_settings
 from signalr_channels.connections.heartbeat import Heartbeat
@@ -33,7 +34,7 @@ from signalr_channels.connections.long_polling import LongPollingTransport
 from signalr_channels.connections.parked import LingeringPolls, ParkedData
 from signalr_channels.connections.store import ConnectionStore
 from signalr_channels.endpoints import HubEndpoint, hub_protocols
-from signalr_channels.exceptions import WrongContext
+from signalr_channels.exceptions import BackplaneUnavailable, WrongContext
 from signalr_channels.hubs.dispatcher import HubDispatcher
 from signalr_channels.hubs.hub import Hub, hub_name
 from signalr_channels.hubs.lifetime import (
@@ -46,6 +47,7 @@ from signalr_channels.hubs.lifetime import (
 from signalr_channels.hubs.reach import Reach
 from signalr_channels.protocols.endings import CloseReason
 from signalr_channels.recorder import get_recorder
+from signalr_channels.relay_service import RelayService
 
 if TYPE_CHECKING:
     from signalr_channels.sessions import OpenConnection
@@ -97,6 +99,7 @@ class Runtime:
         # A token is good for DISCONNECT_TIMEOUT; its id must be known as long, and a little more for clocks that differ.
         self.store = ConnectionStore(self.clock, options.DISCONNECT_TIMEOUT + 5)
         self.relay = None if is_alone else make_relay(options.CHANNEL_LAYER, self.process)
+        self.ownership = None if self.relay is None else Ownership(self.relay)
         self._heartbeat = Heartbeat(self.clock)
         self._managers: dict[str, HubLifetimeManager] = {}
         self._dispatchers: dict[HubEndpoint, HubDispatcher] = {}
@@ -120,10 +123,15 @@ class Runtime:
         self._heartbeat.add(self._close_old_database_connections)
         if self.relay is not None:
             self._heartbeat.add(self.relay.tick)
+            self.relay.service = RelayService(self).handle
         self._heartbeat.start()
         if get_settings().HISTORY:
             get_recorder().start(self.process)
         _say_goodbye_on_signals(self)
+
+    async def _stop_history(self) -> None:
+        if get_settings().HISTORY:
+            await asyncio.to_thread(get_recorder().stop)
 
     def say_goodbye(self) -> None:
         """Ask every client to come back elsewhere, and take no new ones."""
@@ -151,8 +159,7 @@ class Runtime:
             await self.relay.stop()
         if self._pool is not None:
             self._pool.shutdown(wait=False)
-        if get_settings().HISTORY:
-            await asyncio.to_thread(get_recorder().stop)
+        await self._stop_history()
         _runtimes.pop(self.loop, None)
 
     # Hubs
@@ -200,6 +207,16 @@ class Runtime:
     def record(self, kind: LifetimeEventKind, info: ConnectionInfo, **more: Any) -> None:
         """Write a lifetime event into the history, sideways."""
         get_recorder().record(LifetimeEvent(kind=kind, connection=info, process=self.process, **more))
+
+    async def arbiter_channel(self) -> str:
+        """Channel on which other processes ask who owns what was negotiated here; ``""`` where there are none."""
+        if self.relay is None:
+            return ""
+        try:
+            await self.relay.start()
+        except BackplaneUnavailable:
+            return ""
+        return self.relay.channel or ""
 
     # Work
 

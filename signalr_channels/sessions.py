@@ -38,6 +38,8 @@ class OpenConnection:
     """When its access token runs out, in seconds since 1970; ``None`` if that does not end it."""
     is_stateful: bool = False
     """Whether stateful reconnect was agreed on; the handshake decides if it is used."""
+    arbiter: str = ""
+    """Channel of the process that negotiated it."""
     log: LifetimeLog | None = None
     finished: asyncio.Task[None] | None = None
     """Runs once the connection has ended: ``on_disconnected``, history, clean-up."""
@@ -128,6 +130,7 @@ def open_connection(
     *,
     transfer_formats: Collection[TransferFormat] = ALL_FORMATS,
     is_stateful: bool = False,
+    arbiter: str = "",
 ) -> OpenConnection:
     """Make the connection of a transport request that was let in, and keep it until it has ended."""
     options = endpoint.options
@@ -157,6 +160,7 @@ def open_connection(
         session = HandlerSession(handler, connection, context, buffer_size=options.APPLICATION_BUFFER_SIZE, on_connecting=log.connected)
     opened = OpenConnection(session=session)
     opened.is_stateful = is_stateful
+    opened.arbiter = arbiter
     opened.log = log
     opened.renew(admission, endpoint)
 
@@ -203,3 +207,5 @@ async def _finish(runtime: Runtime, opened: OpenConnection, log: LifetimeLog) ->
     finally:
         runtime.remove(opened)
         log.ended()
+        if runtime.ownership is not None:
+            await runtime.ownership.release(opened.connection.connection_id, opened.arbiter)

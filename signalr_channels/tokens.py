@@ -36,6 +36,8 @@ class ConnectionToken(msgspec.Struct, frozen=True, array_like=True):
     """Seconds since 1970."""
     is_stateful: bool = False
     """Whether stateful reconnect was agreed on."""
+    arbiter: str = ""
+    """Channel of the server process that negotiated, which knows the connection's owner; ``""`` where there is none."""
 
     def sign(self) -> str:
         """The token as text: base64url, since clients append it to URLs as it is."""
@@ -55,9 +57,11 @@ def digest(text: str | None) -> str:
     return base64.urlsafe_b64encode(hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=9).digest()).decode()
 
 
-def new_token(*, connection_id: str, hub: str, user_identifier: str | None, is_stateful: bool = False) -> ConnectionToken:
+def new_token(
+    *, connection_id: str, hub: str, user_identifier: str | None, is_stateful: bool = False, arbiter: str = ""
+) -> ConnectionToken:
     """The token of a connection that is negotiated now."""
-    return ConnectionToken(connection_id, digest(hub), digest(user_identifier), int(time.time()), is_stateful)
+    return ConnectionToken(connection_id, digest(hub), digest(user_identifier), int(time.time()), is_stateful, arbiter)
 
 
 def read_connection_token(text: str) -> ConnectionToken | None:

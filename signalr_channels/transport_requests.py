@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
+from signalr_channels.auth import header
+from signalr_channels.backplane.ownership import GONE, HERE
 from signalr_channels.endpoints import HubEndpoint
 from signalr_channels.gate import Admission, Refusal
 from signalr_channels.protocols.endings import CloseReason
@@ -12,7 +15,7 @@ from signalr_channels.responses import NOT_FOUND_TEXT
 from signalr_channels.runtime import Runtime
 from signalr_channels.tokens import ConnectionToken, digest, read_connection_token
 
-__all__ = ["check_not_bound", "find_token"]
+__all__ = ["accepts_event_stream", "check_not_bound", "find_owner", "find_token"]
 
 
 def find_token(runtime: Runtime, endpoint: HubEndpoint, values: Sequence[str], admission: Admission) -> ConnectionToken:
@@ -20,7 +23,7 @@ def find_token(runtime: Runtime, endpoint: HubEndpoint, values: Sequence[str], a
     The token of a request's ``id``.
 
     Raises:
-        Refusal: 400 without an id; 404 for one that is unknown, ended, too old, of another hub or another user.
+        Refusal: 400 without an id; 404 for one that is unknown, ended, of another hub or another user.
     """
     if not values or values == [""]:
         raise Refusal(400, "Connection ID required")
@@ -31,13 +34,42 @@ def find_token(runtime: Runtime, endpoint: HubEndpoint, values: Sequence[str], a
         raise _unknown("The connection token belongs to another hub.")
     if token.user != digest(admission.user_identifier):
         raise _unknown("The connection token belongs to another user: did somebody log in or out after negotiating?")
-    if runtime.store.get(token.connection_id) is not None or token.connection_id in runtime.lingering:
-        return token
     if runtime.store.has_ended(token.connection_id):
         raise _unknown("The connection of this token has ended; the client has to negotiate anew.")
-    if time.time() - token.issued_at > endpoint.options.DISCONNECT_TIMEOUT:
-        raise _unknown("The connection of this token has ended, or was not opened within DISCONNECT_TIMEOUT.")
     return token
+
+
+async def find_owner(runtime: Runtime, endpoint: HubEndpoint, token: ConnectionToken, *, may_claim: bool, ask: bool = True) -> str:
+    """
+    Where a request belongs.
+
+    Args:
+        runtime: This process.
+        endpoint: The hub.
+        token: The request's token.
+        may_claim: Whether the request opens a transport, so that this process becomes the owner if nobody is.
+        ask: Whether other processes may own it; a web socket without stateful reconnect lives where it was opened.
+
+    Returns:
+        :data:`HERE`, or the channel of the process that owns the connection.
+
+    Raises:
+        Refusal: 404 for a connection that has ended, or was not opened in time.
+    """
+    connection_id = token.connection_id
+    if runtime.store.get(connection_id) is not None or connection_id in runtime.lingering:
+        return HERE
+    is_fresh = time.time() - token.issued_at <= endpoint.options.DISCONNECT_TIMEOUT
+    owner: str | None = None
+    if ask and runtime.ownership is not None and token.arbiter:
+        owner = await runtime.ownership.locate(connection_id, token.arbiter, may_claim=may_claim and is_fresh)
+        if owner == GONE:
+            raise _unknown("The connection of this token has ended; the client has to negotiate anew.")
+    if owner is not None:
+        return owner
+    if not is_fresh:
+        raise _unknown("The connection of this token has ended, or was not opened within DISCONNECT_TIMEOUT.")
+    return HERE
 
 
 def _unknown(detail: str) -> Refusal:
@@ -56,3 +88,9 @@ def check_not_bound(runtime: Runtime, connection_id: str, transport: str) -> Non
             detail = f"The connection is bound to {opened.connection.transport.name} already."
             raise Refusal(400, "Cannot change transports mid-connection", reason=CloseReason.PROTOCOL_ERROR, detail=detail)
         raise Refusal(409, reason=CloseReason.PROTOCOL_ERROR, detail="The connection of this token is open already.")
+
+
+def accepts_event_stream(scope: Mapping[str, Any]) -> bool:
+    """Whether ``text/event-stream`` is a whole member of ``Accept``, in any letter case."""
+    accept = header(scope, b"accept") or ""
+    return "text/event-stream" in (member.strip().lower() for member in accept.split(","))

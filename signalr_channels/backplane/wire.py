@@ -122,7 +122,7 @@ class Owner(msgspec.Struct, tag_field="type", tag="signalr.owner", frozen=True, 
     v: int
     request_id: str
     channel: str | None
-    """Channel of the owner; ``None`` if the connection has ended, or nobody has it."""
+    """Channel of the owner; ``"-"`` if the connection has ended, ``None`` if nobody owns it yet."""
 
 
 class Release(msgspec.Struct, tag_field="type", tag="signalr.release", frozen=True, kw_only=True):

@@ -94,13 +94,14 @@ class LongPollingTransport:
         if not self._chunks and not self.is_closed:
             waiting = self._poll = asyncio.get_running_loop().create_future()
             try:
-                was_superseded = await asyncio.wait_for(waiting, timeout)
-            except asyncio.TimeoutError:
-                return Poll(PollOutcome.EMPTY)
+                # Not wait_for(): before Python 3.12 it swallows a cancellation that comes together with the data.
+                done, _ = await asyncio.wait([waiting], timeout=timeout)
             finally:
                 if self._poll is waiting:
                     self._poll = None
-            if was_superseded:
+            if not done:
+                return Poll(PollOutcome.EMPTY)
+            if waiting.result():
                 return Poll(PollOutcome.OVER)
         data = self._take()
         return Poll(PollOutcome.DATA, data) if data else Poll(PollOutcome.OVER)

@@ -12,8 +12,9 @@ from signalr_channels.gate import Admission, Refusal
 from signalr_channels.responses import NO_CACHE, respond
 from signalr_channels.runtime import Runtime
 from signalr_channels.sessions import check_room, open_connection
+from signalr_channels.tokens import ConnectionToken
 
-__all__ = ["serve_delete", "serve_poll"]
+__all__ = ["serve_delete", "serve_poll", "transport_of"]
 
 Receive = Callable[[], Awaitable[Any]]
 Send = Callable[[Any], Awaitable[None]]
@@ -29,7 +30,7 @@ async def serve_poll(
     receive: Receive,
     send: Send,
     admission: Admission,
-    connection_id: str,
+    token: ConnectionToken,
     headers: Headers,
 ) -> None:
     """
@@ -38,10 +39,11 @@ async def serve_poll(
     Raises:
         Refusal: 400 for a connection with another transport, 503 where there is no room.
     """
+    connection_id = token.connection_id
     all_headers = [*NO_CACHE, *headers]
-    transport = _transport_of(runtime, connection_id)
+    transport = transport_of(runtime, connection_id)
     if transport is None:
-        _open(runtime, endpoint, scope, admission, connection_id)
+        _open(runtime, endpoint, scope, admission, token)
         await respond(send, 200, content_type=BINARY, headers=all_headers)
         return
     if (opened := runtime.get(connection_id)) is not None:
@@ -59,7 +61,13 @@ async def serve_poll(
         await respond(send, 204, headers=all_headers)
 
 
-def _transport_of(runtime: Runtime, connection_id: str) -> LongPollingTransport | None:
+def transport_of(runtime: Runtime, connection_id: str) -> LongPollingTransport | None:
+    """
+    What polls of a connection fetch from; ``None`` if it was not opened yet.
+
+    Raises:
+        Refusal: 400 for a connection with another transport.
+    """
     if (polls := runtime.lingering.get(connection_id)) is not None:
         return polls.transport
     if (opened := runtime.get(connection_id)) is None:
@@ -69,11 +77,12 @@ def _transport_of(runtime: Runtime, connection_id: str) -> LongPollingTransport 
     return opened.connection.transport
 
 
-def _open(runtime: Runtime, endpoint: HubEndpoint, scope: Mapping[str, Any], admission: Admission, connection_id: str) -> None:
+def _open(runtime: Runtime, endpoint: HubEndpoint, scope: Mapping[str, Any], admission: Admission, token: ConnectionToken) -> None:
+    connection_id = token.connection_id
     check_room(runtime, endpoint)
     dispatcher = runtime.dispatcher_for(endpoint)
     transport = LongPollingTransport(endpoint.options.TRANSPORT_BUFFER_SIZE, runtime.clock())
-    opened = open_connection(runtime, endpoint, dispatcher, scope, admission, connection_id, transport)
+    opened = open_connection(runtime, endpoint, dispatcher, scope, admission, connection_id, transport, arbiter=token.arbiter)
     if (parked := runtime.parked.pop(connection_id, None)) is not None:
         opened.session.receive(parked.take())
 

@@ -13,7 +13,7 @@ from signalr_channels.responses import NOT_FOUND_TEXT, respond
 from signalr_channels.runtime import Runtime
 from signalr_channels.sessions import OpenConnection
 
-__all__ = ["serve_post"]
+__all__ = ["serve_post", "take_body"]
 
 Receive = Callable[[], Awaitable[Any]]
 Send = Callable[[Any], Awaitable[None]]
@@ -21,8 +21,14 @@ Headers = list[tuple[bytes, bytes]]
 
 
 async def serve_post(runtime: Runtime, endpoint: HubEndpoint, receive: Receive, send: Send, connection_id: str, headers: Headers) -> None:
+    """Take a body, and answer when all of it was taken; see :func:`take_body`."""
+    await take_body(runtime, endpoint.options.APPLICATION_BUFFER_SIZE, receive, connection_id)
+    await respond(send, 200, headers=headers)
+
+
+async def take_body(runtime: Runtime, buffer_size: int, receive: Receive, connection_id: str) -> None:
     """
-    Hand the body to the connection as it comes, and answer when all of it was taken.
+    Hand a body to the connection as it comes.
 
     Bodies of one connection are taken one after another. What came before the client broke off counts.
 
@@ -31,9 +37,8 @@ async def serve_post(runtime: Runtime, endpoint: HubEndpoint, receive: Receive, 
     """
     opened = runtime.get(connection_id)
     if opened is None:
-        opened = await _park(runtime, endpoint, receive, connection_id)
+        opened = await _park(runtime, buffer_size, receive, connection_id)
         if opened is None:
-            await respond(send, 200, headers=headers)
             return
     if opened.connection.transport.name == "webSockets":
         raise Refusal(405, "POST requests are not allowed for WebSocket connections.")
@@ -41,7 +46,6 @@ async def serve_post(runtime: Runtime, endpoint: HubEndpoint, receive: Receive, 
         if opened.connection.is_closed:
             raise Refusal(404, NOT_FOUND_TEXT)
         await _hand_over(opened, receive)
-    await respond(send, 200, headers=headers)
 
 
 async def _hand_over(opened: OpenConnection, receive: Receive) -> None:
@@ -58,7 +62,7 @@ async def _hand_over(opened: OpenConnection, receive: Receive) -> None:
             return
 
 
-async def _park(runtime: Runtime, endpoint: HubEndpoint, receive: Receive, connection_id: str) -> OpenConnection | None:
+async def _park(runtime: Runtime, buffer_size: int, receive: Receive, connection_id: str) -> OpenConnection | None:
     """Keep a body for the transport request to come. If that comes first, or the room is used up, the rest goes to its connection."""
     while True:
         event = await receive()
@@ -74,7 +78,7 @@ async def _park(runtime: Runtime, endpoint: HubEndpoint, receive: Receive, conne
         if parked is None:
             parked = runtime.parked[connection_id] = ParkedData(runtime.clock())
         parked.add(body)
-        if parked.size > endpoint.options.APPLICATION_BUFFER_SIZE:
+        if parked.size > buffer_size:
             await asyncio.shield(parked.opened)
             if runtime.get(connection_id) is None:
                 raise Refusal(404, NOT_FOUND_TEXT)

@@ -8,7 +8,8 @@ from typing import Any
 
 from channels.consumer import AsyncConsumer
 
-from signalr_channels.auth import header
+from signalr_channels.backplane.ownership import HERE
+from signalr_channels.consumers.elsewhere import serve_elsewhere
 from signalr_channels.consumers.long_polling import serve_delete, serve_poll
 from signalr_channels.consumers.posting import serve_post
 from signalr_channels.consumers.server_sent_events import serve_event_stream
@@ -19,7 +20,7 @@ from signalr_channels.protocols.core.negotiation import Transport
 from signalr_channels.query import query_items
 from signalr_channels.responses import NO_CACHE, respond
 from signalr_channels.runtime import get_runtime
-from signalr_channels.transport_requests import find_token
+from signalr_channels.transport_requests import accepts_event_stream, find_owner, find_token
 
 __all__ = ["NegotiateConsumer", "TransportRequestConsumer"]
 
@@ -68,7 +69,8 @@ class NegotiateConsumer(_HubRequestConsumer):
         if scope["method"] != "POST":
             raise Refusal(405)
         runtime = get_runtime()
-        negotiated = self._endpoint.negotiate(query_items(scope["query_string"]), admission.user_identifier)
+        arbiter = await runtime.arbiter_channel()
+        negotiated = self._endpoint.negotiate(query_items(scope["query_string"]), admission.user_identifier, arbiter)
         await respond(send, 200, negotiated.body, content_type=b"application/json", headers=headers)
         if negotiated.connection_id:
             info = describe_request(scope, self._endpoint, negotiated.connection_id)
@@ -91,23 +93,20 @@ class TransportRequestConsumer(_HubRequestConsumer):
         try:
             token = find_token(runtime, endpoint, query_items(scope["query_string"]).get("id", []), admission)
             connection_id = token.connection_id
-            if method == "POST":
+            transport = Transport.LONG_POLLING if is_poll else Transport.SERVER_SENT_EVENTS
+            if method == "GET" and transport not in endpoint.transports:
+                raise Refusal(404, f"{transport.value} transport not supported by this end point type")
+            owner = await find_owner(runtime, endpoint, token, may_claim=method == "GET")
+            if owner != HERE:
+                await serve_elsewhere(runtime, endpoint, scope, receive, send, admission, token, owner, headers)
+            elif method == "POST":
                 await serve_post(runtime, endpoint, receive, send, connection_id, headers)
             elif method == "DELETE":
                 await serve_delete(runtime, connection_id, send, headers)
             else:
-                transport = Transport.LONG_POLLING if is_poll else Transport.SERVER_SENT_EVENTS
-                if transport not in endpoint.transports:
-                    raise Refusal(404, f"{transport.value} transport not supported by this end point type")
                 serve = serve_poll if is_poll else serve_event_stream
-                await serve(runtime, endpoint, scope, receive, send, admission, connection_id, headers)
+                await serve(runtime, endpoint, scope, receive, send, admission, token, headers)
         except Refusal as refusal:
             if is_poll:
                 refusal.headers.extend(NO_CACHE)
             raise
-
-
-def accepts_event_stream(scope: Mapping[str, Any]) -> bool:
-    """Whether ``text/event-stream`` is a whole member of ``Accept``, in any letter case."""
-    accept = header(scope, b"accept") or ""
-    return "text/event-stream" in (member.strip().lower() for member in accept.split(","))

@@ -13,6 +13,7 @@ from signalr_channels.protocols.endings import CloseReason
 from signalr_channels.protocols.sse import FIRST_BYTES, encode_event
 from signalr_channels.runtime import Runtime
 from signalr_channels.sessions import OpenConnection, check_room, open_connection
+from signalr_channels.tokens import ConnectionToken
 from signalr_channels.transport_requests import check_not_bound
 
 __all__ = ["ServerSentEventsTransport", "serve_event_stream"]
@@ -61,7 +62,7 @@ async def serve_event_stream(
     receive: Receive,
     send: Send,
     admission: Admission,
-    connection_id: str,
+    token: ConnectionToken,
     headers: Headers,
 ) -> None:
     """
@@ -70,12 +71,21 @@ async def serve_event_stream(
     Raises:
         Refusal: 400 or 409 for a connection that has a transport, 503 where there is no room.
     """
+    connection_id = token.connection_id
     check_not_bound(runtime, connection_id, "serverSentEvents")
     check_room(runtime, endpoint)
     dispatcher = runtime.dispatcher_for(endpoint)
     transport = ServerSentEventsTransport(send)
     opened = open_connection(
-        runtime, endpoint, dispatcher, scope, admission, connection_id, transport, transfer_formats=[TransferFormat.TEXT]
+        runtime,
+        endpoint,
+        dispatcher,
+        scope,
+        admission,
+        connection_id,
+        transport,
+        transfer_formats=[TransferFormat.TEXT],
+        arbiter=token.arbiter,
     )
     await send({"type": "http.response.start", "status": 200, "headers": [*HEADERS, *headers]})
     await send({"type": "http.response.body", "body": FIRST_BYTES, "more_body": True})

@@ -9,8 +9,10 @@ from typing import Any
 
 from channels.consumer import AsyncConsumer
 
+from signalr_channels.backplane.ownership import HERE
 from signalr_channels.connections.connection import Connection
 from signalr_channels.connections.transports import DONE
+from signalr_channels.consumers.elsewhere import attach_elsewhere
 from signalr_channels.consumers.uvicorn_fast_path import FastPath, find_fast_path
 from signalr_channels.endpoints import HubEndpoint
 from signalr_channels.exceptions import RemoteProtocolError
@@ -24,7 +26,7 @@ from signalr_channels.responses import NOT_FOUND_TEXT, deny_websocket
 from signalr_channels.runtime import Runtime, get_runtime
 from signalr_channels.sessions import OpenConnection, check_room, open_connection
 from signalr_channels.tokens import ConnectionToken, make_connection_id
-from signalr_channels.transport_requests import check_not_bound, find_token
+from signalr_channels.transport_requests import check_not_bound, find_owner, find_token
 
 __all__ = ["WebSocketConsumer", "WebSocketTransport"]
 
@@ -156,6 +158,10 @@ class WebSocketConsumer(AsyncConsumer):  # type: ignore[misc]
         try:
             admission = await admit(scope, self._endpoint)
             token = self._identify(runtime, scope, admission)
+            owner = HERE
+            if token is not None:
+                owner = await find_owner(runtime, self._endpoint, token, may_claim=True, ask=token.is_stateful)
+            remote = None if owner == HERE or token is None else await attach_elsewhere(runtime, owner, token.connection_id)
         except Refusal as refusal:
             await deny_websocket(scope, send, refusal)
             if refusal.reason is not None:
@@ -164,6 +170,9 @@ class WebSocketConsumer(AsyncConsumer):  # type: ignore[misc]
             return
         dispatcher = runtime.dispatcher_for(self._endpoint)
         await send({"type": "websocket.accept"})
+        if remote is not None:
+            await remote.serve(receive, send, explain_disconnect)
+            return
         fast_path = find_fast_path(send) if self._endpoint.options.UVICORN_FAST_PATH else None
         transport = WebSocketTransport(send, fast_path)
         opened = None if token is None else runtime.get(token.connection_id)
@@ -172,7 +181,15 @@ class WebSocketConsumer(AsyncConsumer):  # type: ignore[misc]
         else:
             connection_id, is_stateful = (make_connection_id(), False) if token is None else (token.connection_id, token.is_stateful)
             opened = open_connection(
-                runtime, self._endpoint, dispatcher, scope, admission, connection_id, transport, is_stateful=is_stateful
+                runtime,
+                self._endpoint,
+                dispatcher,
+                scope,
+                admission,
+                connection_id,
+                transport,
+                is_stateful=is_stateful,
+                arbiter="" if token is None else token.arbiter,
             )
         if fast_path is not None:
             FastReader(runtime, opened, transport, fast_path)

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from signalr_channels.endpoints import HubEndpoint
+from signalr_channels.recorder import Recorder, use_recorder
 from signalr_channels.routing import HubRouter
 from signalr_channels.runtime import Runtime, get_runtime
 from tests.integration.raw import HANDSHAKE, Frame
@@ -167,6 +168,8 @@ class Site:
         self._exchanges: list[Exchange] = []
 
     async def __aenter__(self) -> Site:
+        self._recorder = use_recorder(Recorder(synchronous=True))  # events are kept, and told to nobody
+        self._recorder.__enter__()
         self._handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
         self.runtime = get_runtime()
         return self
@@ -179,6 +182,7 @@ class Site:
             await asyncio.wait([exchange.task for exchange in self._exchanges])
         for number, handler in self._handlers.items():
             signal.signal(number, handler)
+        self._recorder.__exit__(None, None, None)
 
     def tick(self, seconds: float) -> None:
         """A heartbeat, as if so many seconds had passed."""

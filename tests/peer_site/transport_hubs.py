@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 
 from signalr_channels import hub_method
 from tests.peer_site.extra_hubs import EverythingHub
-from tests.peer_site.hubs import Int32, log
+from tests.peer_site.hubs import MESSAGE, Int32, log
 
 
 class TransportHub(EverythingHub):
@@ -22,11 +22,12 @@ class TransportHub(EverythingHub):
 
     @hub_method(name="SumFor")
     async def sum_for(self, name: str, numbers: AsyncIterator[Int32]) -> int:
-        """A sum that says how far it came if the upload breaks off."""
+        """A sum that says how far it has come, and how far it came if the upload breaks off."""
         total = 0
         try:
             async for number in numbers:
                 total += number
+                await self.clients.caller.asend(MESSAGE, "SumFor", str(total))
         except Exception as error:
             log.add(f"upload of {name} broke off at {total}: {error}")
             raise

@@ -135,8 +135,11 @@ test('a hub whose on_connected fails turns the client away', async () => {
   const { connection, states } = build(`${site}/closed`, { delays: [0] });
   // The Close comes after the handshake, so the start may have succeeded before it.
   const started = connection.start().catch((error) => states.push({ state: 'closed', error: error.message }));
-  const text = 'Connection closed with an error. HubException: We are closed.';
-  assert.deepEqual(await states.next(), { state: 'closed', error: `Server returned an error on close: ${text}` });
+  const text = 'Server returned an error on close: Connection closed with an error. HubException: We are closed.';
+  const { state, error } = await states.next();
+  assert.equal(state, 'closed');
+  // With an event stream the client's first ping is a request of its own, and may find nobody there before the Close is read.
+  if (TRANSPORT !== 'serverSentEvents' || error !== 'No Connection with that ID: Status code \'404\'') assert.equal(error, text);
   await within(started, 'the end of the start');
   assert.equal(connection.state, HubConnectionState.Disconnected);
 });
@@ -147,7 +150,15 @@ test('a stopped connection is gone at once and starts again under another id', a
   await call(connection, 'Join', group);
   await within(connection.stop(), 'the stop');
   assert.deepEqual(await states.next(), { state: 'closed', error: undefined });
-  assert.match(await logLine(site, (line) => line.startsWith(`ended ${id} `)), new RegExp(`^ended ${id} (client_closed True|client_gone False) False -$`));
+  const ended = (await logLine(site, (line) => line.startsWith(`ended ${id} `))).slice(`ended ${id} `.length);
+  assert.match(ended, {
+    webSockets: /^client_closed True False -$/,
+    direct: /^client_closed True False -$/,
+    // The client lets go of the event stream before its Close is sent, so either may come first.
+    serverSentEvents: /^(client_closed True False|client_gone False True) -$/,
+    // It sends a Close and a DELETE side by side; a DELETE alone would let it come back.
+    longPolling: /^client_closed True (True|False) -$/,
+  }[TRANSPORT]);
   await within(connection.start(), 'the second start');
   assert.notEqual(await call(connection, 'GetConnectionId'), id);
 });

@@ -98,7 +98,7 @@ test('an upload that fails on the client fails its call', async (t) => {
   const sum = failure(connection.invoke('Sum', numbers));
   numbers.next(1);
   numbers.error(new Error('no more'));
-  assert.equal(await sum, 'An unexpected error occurred invoking \'Sum\' on the server. HubException: Error: no more');
+  assert.equal(await sum, 'An unexpected error occurred invoking \'Sum\' on the server. HubException: no more');
 });
 
 test('an item of the wrong kind ends the upload', async (t) => {
@@ -118,9 +118,7 @@ test('an upload breaks off with its connection', async (t) => {
   const numbers = new signalR.Subject();
   connection.send('SumFor', name, numbers);
   numbers.next(3);
-  // What is sent after the item arrives after it.
-  await connection.send('ToCaller', 'sent');
-  assert.equal(await inbox.next(), 'ToCaller: sent');
+  assert.equal(await inbox.next(), 'SumFor: 3');
   await connection.stop();
   await logLine(site, (line) => line.startsWith(`upload of ${name} broke off at 3: `));
 });

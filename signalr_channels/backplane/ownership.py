@@ -1,0 +1,125 @@
+"""
+Which process owns a connection that is a series of requests.
+
+The process that negotiated a connection is its arbiter: its channel stands in the signed token, and it alone says who owns the
+connection. The first process that a transport request reaches becomes the owner; requests that reach another one go to it.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import OrderedDict
+from typing import Generic, TypeVar
+
+from signalr_channels.backplane.relay import Relay
+from signalr_channels.backplane.wire import VERSION, Claim, Owner, Release
+from signalr_channels.exceptions import BackplaneUnavailable
+
+__all__ = ["GONE", "HERE", "Ownership"]
+
+logger = logging.getLogger("signalr_channels.backplane")
+
+HERE = ""
+"""What :meth:`Ownership.locate` says of a connection that this process owns."""
+GONE = "-"
+"""What it says of one that has ended."""
+REMEMBERED = 50_000
+
+V = TypeVar("V")
+
+
+class _Recent(OrderedDict[str, V], Generic[V]):
+    """A mapping that forgets the oldest of too many entries."""
+
+    def note(self, key: str, value: V) -> None:
+        self.pop(key, None)
+        self[key] = value
+        if len(self) > REMEMBERED:
+            self.popitem(last=False)
+
+
+class Ownership:
+    """What this process knows of owners: as an arbiter, and from asking others."""
+
+    def __init__(self, relay: Relay) -> None:
+        self._relay = relay
+        self._owners: _Recent[str] = _Recent()
+        """Connections negotiated here: channel of the owner, or :data:`GONE`."""
+        self._known: _Recent[str] = _Recent()
+        """Connections negotiated elsewhere."""
+
+    async def locate(self, connection_id: str, arbiter: str, *, may_claim: bool) -> str | None:
+        """
+        Find the owner of a connection, or become it.
+
+        Args:
+            connection_id: The connection.
+            arbiter: Channel of the process that negotiated it, from its token; ``""`` if that has none.
+            may_claim: Whether this process becomes the owner if nobody is.
+
+        Returns:
+            :data:`HERE`, the owner's channel, :data:`GONE`, or ``None`` if nobody owns it yet.
+        """
+        channel = self._relay.channel
+        if not arbiter or channel is None:
+            return HERE if may_claim else None
+        if arbiter == channel:
+            return self._as_seen_here(self.decide(connection_id, channel, may_claim=may_claim))
+        if (known := self._known.get(connection_id)) is not None:
+            return self._as_seen_here(known)
+        owner = await self._ask(connection_id, arbiter, channel, may_claim=may_claim)
+        if owner is not None and owner != GONE:
+            self._known.note(connection_id, owner)
+        return self._as_seen_here(owner)
+
+    async def _ask(self, connection_id: str, arbiter: str, channel: str, *, may_claim: bool) -> str | None:
+        def make(reply_to: str, request_id: str) -> Claim:
+            return Claim(
+                v=VERSION, connection_id=connection_id, claimant=channel, may_claim=may_claim, reply_to=reply_to, request_id=request_id
+            )
+
+        try:
+            conversation = await self._relay.ask_process(arbiter, make)
+            try:
+                answer = await conversation.receive(self._relay.ack_timeout)
+            finally:
+                conversation.close()
+        except BackplaneUnavailable:
+            answer = None
+        if isinstance(answer, Owner):
+            return answer.channel
+        # The arbiter is gone, and what it knew with it; whoever is asked first goes on.
+        logger.warning("The process that negotiated connection %s does not answer", connection_id)
+        return channel if may_claim else None
+
+    def decide(self, connection_id: str, claimant: str, *, may_claim: bool) -> str | None:
+        """As the arbiter: who owns a connection, ``claimant`` if nobody did."""
+        if connection_id in self._owners:
+            return self._owners[connection_id]
+        if not may_claim:
+            return None
+        self._owners.note(connection_id, claimant)
+        return claimant
+
+    async def answer(self, claim: Claim) -> None:
+        """Answer another process."""
+        owner = self.decide(claim.connection_id, claim.claimant, may_claim=claim.may_claim)
+        await self._relay.answer(claim, Owner(v=VERSION, request_id=claim.request_id, channel=owner))
+
+    def forget(self, connection_id: str) -> None:
+        """A connection has ended: as the arbiter, remember that; else ask again next time."""
+        self._known.pop(connection_id, None)
+        if connection_id in self._owners:
+            self._owners[connection_id] = GONE
+
+    async def release(self, connection_id: str, arbiter: str) -> None:
+        """A connection of ours has ended: let its arbiter know."""
+        self.forget(connection_id)
+        if arbiter and arbiter != self._relay.channel:
+            try:
+                await self._relay.tell(arbiter, Release(v=VERSION, connection_id=connection_id))
+            except BackplaneUnavailable:
+                logger.info("The end of connection %s could not be told to the process that negotiated it", connection_id)
+
+    def _as_seen_here(self, channel: str | None) -> str | None:
+        return HERE if channel is not None and channel == self._relay.channel else channel
