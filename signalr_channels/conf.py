@@ -103,6 +103,15 @@ class SignalRSettings:
     HUB_PROTOCOLS: Sequence[str] = _setting(
         ("json", "messagepack"), "", "Encodings a client may choose from.", mirrors="SupportedProtocols", hub=True
     )
+    PROPERTY_NAMES: str = _setting(
+        "as_written",
+        "",
+        "How JSON names the fields of dataclasses: 'as_written', or in 'camel_case' as .NET does, then read in any letter case. "
+        "The same at all paths of a hub.",
+        mirrors="PropertyNamingPolicy",
+        hub=True,
+        choices=("as_written", "camel_case"),
+    )
     TRANSPORTS: Sequence[str] = _setting(
         ("webSockets", "serverSentEvents", "longPolling"),
         "",

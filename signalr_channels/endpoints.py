@@ -14,6 +14,7 @@ from signalr_channels.hubs.filters import HubFilter
 from signalr_channels.hubs.hub import Hub, hub_name
 from signalr_channels.hubs.permissions import HubPermission
 from signalr_channels.protocols.base import HubProtocol
+from signalr_channels.protocols.core.json_camel_case import CamelCaseJsonHubProtocol
 from signalr_channels.protocols.core.json_protocol import JsonHubProtocol
 from signalr_channels.protocols.core.messagepack_protocol import MessagePackHubProtocol
 from signalr_channels.protocols.core.negotiation import (
@@ -27,6 +28,8 @@ from signalr_channels.tokens import make_connection_id, new_token
 __all__ = ["HubEndpoint", "Negotiated", "hub_protocols"]
 
 PROTOCOLS: dict[str, HubProtocol] = {protocol.name: protocol for protocol in (JsonHubProtocol(), MessagePackHubProtocol())}
+CAMEL_CASE_PROTOCOLS: dict[str, HubProtocol] = {**PROTOCOLS, "json": CamelCaseJsonHubProtocol()}
+"""For hubs with camelCase names. One of each for all, since messages are encoded once per protocol."""
 TRANSPORT_NAMES = {
     "webSockets": Transport.WEB_SOCKETS,
     "serverSentEvents": Transport.SERVER_SENT_EVENTS,
@@ -45,7 +48,8 @@ def hub_protocols(options: SignalRSettings) -> tuple[HubProtocol, ...]:
         raise HubDefinitionError(f"HUB_PROTOCOLS: unknown {unknown[0]!r}; there are {', '.join(PROTOCOLS)}.")
     if not options.HUB_PROTOCOLS:
         raise HubDefinitionError("HUB_PROTOCOLS: there are no supported protocols.")
-    return tuple(PROTOCOLS[name] for name in options.HUB_PROTOCOLS)
+    protocols = CAMEL_CASE_PROTOCOLS if options.PROPERTY_NAMES == "camel_case" else PROTOCOLS
+    return tuple(protocols[name] for name in options.HUB_PROTOCOLS)
 
 
 def load_classes(entries: Sequence[Any], base: type, what: str) -> tuple[type, ...]:
@@ -91,6 +95,8 @@ class HubEndpoint:
         self._merged: tuple[SignalRSettings, SignalRSettings] | None = None
         if problems := setting_problems(self._overrides, known=HUB_SETTINGS):
             raise HubDefinitionError(f"map_hub({path!r}): " + "; ".join(text for _, text in problems))
+        if "PROPERTY_NAMES" in self._overrides:
+            raise HubDefinitionError(f"map_hub({path!r}): PROPERTY_NAMES is the same at all paths of a hub; put it into the hub's settings")
 
     @property
     def options(self) -> SignalRSettings:
@@ -131,7 +137,13 @@ class HubEndpoint:
             return Negotiated(body=encode_negotiate_error(error.text), connection_id="")
         connection_id = make_connection_id()
         is_stateful = request.use_stateful_reconnect and self.options.ALLOW_STATEFUL_RECONNECTS
-        token = new_token(connection_id=connection_id, hub=self.hub_name, user_identifier=user_identifier, is_stateful=is_stateful).sign()
+        token = new_token(
+            connection_id=connection_id,
+            hub=self.hub_name,
+            user_identifier=user_identifier,
+            is_stateful=is_stateful,
+            arbiter=arbiter,
+        ).sign()
         response = NegotiateResponse(
             negotiate_version=request.version,
             # Under version 0 the one id is public and secret at once, so it has to be the token.

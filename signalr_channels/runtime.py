@@ -213,10 +213,9 @@ class Runtime:
         if self.relay is None:
             return ""
         try:
-            await self.relay.start()
+            return await self.relay.start()
         except BackplaneUnavailable:
             return ""
-        return self.relay.channel or ""
 
     # Work
 

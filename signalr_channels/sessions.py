@@ -61,7 +61,8 @@ class OpenConnection:
             await asyncio.shield(self._ended)
 
     def renew(self, admission: Admission, endpoint: HubEndpoint) -> None:
-        """Another request of the connection was let in: its token counts from now on."""
+        """Another request of the connection was let in: its user and its token count from now on."""
+        self.session.context.user = admission.user
         if endpoint.options.CLOSE_ON_AUTHENTICATION_EXPIRATION:
             self.expires_at = admission.expires_at
 

@@ -34,7 +34,7 @@ def find_token(runtime: Runtime, endpoint: HubEndpoint, values: Sequence[str], a
         raise _unknown("The connection token belongs to another hub.")
     if token.user != digest(admission.user_identifier):
         raise _unknown("The connection token belongs to another user: did somebody log in or out after negotiating?")
-    if runtime.store.has_ended(token.connection_id):
+    if runtime.store.has_ended(token.connection_id) and token.connection_id not in runtime.lingering:
         raise _unknown("The connection of this token has ended; the client has to negotiate anew.")
     return token
 

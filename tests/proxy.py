@@ -28,6 +28,7 @@ class Link:
         self._proxy = proxy
         self._reader = reader
         self._writers = [writer]
+        self._is_cut = asyncio.Event()
         self.is_frozen = False
 
     async def run(self) -> None:
@@ -39,8 +40,11 @@ class Link:
             self._writers.append(far_writer)
             await asyncio.gather(self._pump(self._reader, far_writer, "up"), self._pump(far_reader, writer, "down"))
         except OSError:
-            # One side has lost its socket, and so the other loses its own.
-            self.cut()
+            # One side has lost its socket, and so the other loses its own, if it can hear of it.
+            if self.is_frozen:
+                await self._is_cut.wait()
+            else:
+                self.cut()
         finally:
             for one in self._writers:
                 one.close()
@@ -62,11 +66,22 @@ class Link:
 
     def cut(self) -> None:
         """Reset both sides: no orderly end, nothing more is delivered."""
+        self._is_cut.set()
         for writer in self._writers:
-            connection = writer.get_extra_info("socket")
-            with contextlib.suppress(OSError):  # it may be closed already
-                connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_ON_CLOSE)
-            writer.transport.abort()
+            reset(writer)
+
+    def abandon(self) -> None:
+        """Reset the client's side and leave the server's open."""
+        self.is_frozen = True
+        reset(self._writers[0])
+
+
+def reset(writer: asyncio.StreamWriter) -> None:
+    """End a connection so that its other side reads an error instead of an end."""
+    connection = writer.get_extra_info("socket")
+    with contextlib.suppress(OSError):  # it may be closed already
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_ON_CLOSE)
+    writer.transport.abort()
 
 
 class Proxy:
@@ -135,6 +150,17 @@ class Proxy:
         for link in self._links:
             link.is_frozen = True
 
+    def abandon(self) -> None:
+        """Reset every connection for the client only: the server has it half-open, and hears nothing of its end."""
+        for link in tuple(self._links):
+            link.abandon()
+
+    def cut_frozen(self) -> None:
+        """Reset the connections that were left half-open."""
+        for link in tuple(self._links):
+            if link.is_frozen:
+                link.cut()
+
     async def wait_accepted(self, count: int) -> None:
         """Return when there have been so many connections in all."""
         async with self._changed:
@@ -200,7 +226,7 @@ class Commands:
             proxy.delay = command["seconds"]
         elif name == "cut_after":
             proxy.cut_after(command["direction"], command["size"])
-        elif name in ("cut", "freeze", "hold"):
+        elif name in ("abandon", "cut", "cut_frozen", "freeze", "hold"):
             getattr(proxy, name)()
         elif name in ("mend", "refuse", "stop"):
             await getattr(proxy, name)()

@@ -18,10 +18,10 @@ def lay_ghosts(**kwargs: Any) -> None:
     A lost server process is noticed by the others after ``PROCESS_LEASE``, and each of its connections gets its event. Receivers run in
     the thread that writes the history, so sync code is at home here.
     """
-    clients = get_hub_context(ChatHub).clients
     for ghost in Presence.objects.ghosts():
         person = ghost.person
         deleted, _ = ghost.delete()
         if deleted:  # not by another process, nor by a hub that was only slow
+            clients = get_hub_context(ChatHub).clients
             clients.group(ghost.room).send("personLeft", person)
             clients.all.send("roomsChanged")

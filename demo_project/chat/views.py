@@ -7,7 +7,7 @@ from typing import Any
 from django.core.exceptions import ValidationError
 from django.http import HttpRequest, HttpResponse, HttpResponseBadRequest
 from django.shortcuts import render
-from django.views.decorators.http import require_GET, require_POST
+from django.views.decorators.http import require_POST, require_safe
 
 from demo_project.chat.hubs import LONGEST_MESSAGE, LONGEST_NICKNAME, ChatHub
 from demo_project.chat.layer import reaches_other_processes
@@ -33,7 +33,7 @@ def content_security_policy(view: View) -> View:
     return protected
 
 
-@require_GET
+@require_safe
 @content_security_policy
 def chat(request: HttpRequest) -> HttpResponse:
     context = {

@@ -60,8 +60,11 @@ class Ownership:
         Returns:
             :data:`HERE`, the owner's channel, :data:`GONE`, or ``None`` if nobody owns it yet.
         """
-        channel = self._relay.channel
-        if not arbiter or channel is None:
+        if not arbiter:
+            return HERE if may_claim else None
+        try:
+            channel = await self._relay.start()
+        except BackplaneUnavailable:
             return HERE if may_claim else None
         if arbiter == channel:
             return self._as_seen_here(self.decide(connection_id, channel, may_claim=may_claim))

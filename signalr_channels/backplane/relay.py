@@ -296,19 +296,28 @@ class Relay:
             if subscription.users:
                 async with subscription.lock:
                     await self._join(address, subscription)
-            await self.settle(address)  # it may have lost its last user meanwhile
             if self._needs_renewal:  # no use in asking for the others
                 return
+            await self.settle(address)  # it may have lost its last user meanwhile
 
     # Receiving
 
-    async def start(self) -> None:
-        """Take a channel and listen on it."""
+    async def start(self) -> str:
+        """
+        Take a channel and listen on it.
+
+        Returns:
+            The channel.
+
+        Raises:
+            BackplaneUnavailable: The channel layer cannot be reached.
+        """
         if self._channel is None:
             async with self._starting:
                 if self._channel is None:
-                    self._channel = await self._ask_layer(self._layer.new_channel())
+                    self._channel = str(await self._ask_layer(self._layer.new_channel()))
                     self._receiver = asyncio.get_running_loop().create_task(self._receive(), name="signalr relay")
+        return self._channel
 
     async def stop(self) -> None:
         """Leave every group and stop listening."""

@@ -13,7 +13,7 @@ from signalr_channels.protocols.base import Data, EncodedMessage, HubProtocol
 from signalr_channels.protocols.core.engine import ConnectionFailed, CoreEngine, EngineState, Event
 from signalr_channels.protocols.core.replay import Replay
 from signalr_channels.protocols.endings import CloseReason, Disconnect
-from signalr_channels.protocols.messages import HubMessage, Ping, SequenceMessage
+from signalr_channels.protocols.messages import Completion, HubMessage, Ping, SequenceMessage
 
 __all__ = ["Connection"]
 
@@ -192,8 +192,9 @@ class Connection:
         replay, protocol = self.engine.replay, self.hub_protocol
         if replay is None or protocol is None:
             return
-        sequence_id, missed = replay.restart()
-        data = protocol.encode(SequenceMessage(sequence_id=sequence_id)) + b"".join(message.data for message in missed)
+        sequence_id, fillers, missed = replay.restart()
+        start = protocol.encode(SequenceMessage(sequence_id=sequence_id)) + fillers * protocol.encode(Completion(invocation_id="0"))
+        data = start + b"".join(message.data for message in missed)
         self._write_now(EncodedMessage(data, protocol.transfer_format, is_tracked=False))
         self._write_replayable(replay)
 

@@ -35,6 +35,7 @@ logger = logging.getLogger("signalr_channels.connections")
 Receive = Callable[[], Awaitable[Any]]
 Send = Callable[[Any], Awaitable[None]]
 
+POLICY_VIOLATION = 1008
 ABORTED_TEXT = "An exception caused the WebSocket to enter the Aborted state. Please see the InnerException, if present, for more details."
 
 
@@ -42,10 +43,17 @@ class WebSocketTransport:
     """Writes to a web socket through ASGI. The event of a message is made once and shared by all its receivers."""
 
     name = "webSockets"
-    __slots__ = ("_send", "write_directly")
+    __slots__ = ("_close_timeout", "_send", "write_directly")
 
-    def __init__(self, send: Send, fast_path: FastPath | None = None) -> None:
+    def __init__(self, send: Send, fast_path: FastPath | None = None, *, close_timeout: float = 5.0) -> None:
+        """
+        Args:
+            send: Of ASGI.
+            fast_path: A shorter way to write, where there is one.
+            close_timeout: Seconds the client may take to answer a Close frame.
+        """
         self._send = send
+        self._close_timeout = close_timeout
         self.write_directly = None if fast_path is None else fast_path.write
 
     def write(self, message: EncodedMessage) -> Awaitable[None]:
@@ -58,7 +66,8 @@ class WebSocketTransport:
         return self._send(event)
 
     def close(self, *, code: int) -> Awaitable[None]:
-        """Send a Close frame."""
+        """Send a Close frame. A client that does not answer it in time is cut off."""
+        asyncio.get_running_loop().call_later(self._close_timeout, self.abort)
         return self._send({"type": "websocket.close", "code": code})
 
     def abort(self) -> None:
@@ -174,9 +183,14 @@ class WebSocketConsumer(AsyncConsumer):  # type: ignore[misc]
             await remote.serve(receive, send, explain_disconnect)
             return
         fast_path = find_fast_path(send) if self._endpoint.options.UVICORN_FAST_PATH else None
-        transport = WebSocketTransport(send, fast_path)
+        transport = WebSocketTransport(send, fast_path, close_timeout=self._endpoint.options.WEBSOCKET_CLOSE_TIMEOUT)
         opened = None if token is None else runtime.get(token.connection_id)
+        if opened is not None and not opened.can_reattach:
+            # Two requests with one token came at once, and this one was accepted last.
+            await send({"type": "websocket.close", "code": POLICY_VIOLATION})
+            return
         if opened is not None:
+            opened.renew(admission, self._endpoint)
             opened.reattach(transport)
         else:
             connection_id, is_stateful = (make_connection_id(), False) if token is None else (token.connection_id, token.is_stateful)

@@ -327,7 +327,7 @@ class HubSession:
             # Calls with upload streams need no slot, or their items could not be read.
             uploads = self._open_uploads(message, bound)
             if uploads is not None:
-                self._spawn(self._run(message, method, _merge(method, arguments, uploads), uses_slot=False))
+                self._spawn(self._run(message, method, _merge(method, arguments, uploads), uploads, uses_slot=False))
             return True
         if not self._free_slots:
             return False
@@ -347,7 +347,9 @@ class HubSession:
         else:
             raise AssertionError(f"{method.name} suspended although it has no await")
 
-    async def _run(self, message: Invocation, method: HubMethod, arguments: Sequence[Any], *, uses_slot: bool) -> None:
+    async def _run(
+        self, message: Invocation, method: HubMethod, arguments: Sequence[Any], uploads: Sequence[UploadStream] = (), *, uses_slot: bool
+    ) -> None:
         call = _Call(self, uses_slot)
         _current_call.set(call)
         try:
@@ -363,7 +365,7 @@ class HubSession:
             self._complete_error(message.invocation_id, f"An unexpected error occurred invoking '{method.name}' on the server.")
             raise
         finally:
-            self._close_uploads(message.stream_ids)
+            self._close_uploads(message.stream_ids, uploads)
             call.give_up_slot()
 
     def _free_slot(self) -> None:
@@ -417,7 +419,7 @@ class HubSession:
         if uploads is not None:
             task = self._spawn(self._run_stream(message, method, _merge(method, arguments, uploads)))
             self._streams[message.invocation_id] = task
-            task.add_done_callback(lambda task: self._stream_ended(message, task))
+            task.add_done_callback(lambda task: self._stream_ended(message, uploads, task))
         return True
 
     async def _run_stream(self, message: StreamInvocation, method: HubMethod, arguments: Sequence[Any]) -> None:
@@ -432,8 +434,8 @@ class HubSession:
         else:
             await self._send_items(invocation_id, method, items)
 
-    def _stream_ended(self, message: StreamInvocation, task: asyncio.Task[Any]) -> None:
-        self._close_uploads(message.stream_ids)
+    def _stream_ended(self, message: StreamInvocation, uploads: Sequence[UploadStream], task: asyncio.Task[Any]) -> None:
+        self._close_uploads(message.stream_ids, uploads)
         if self._streams is not None:
             self._streams.pop(message.invocation_id, None)
         if task.cancelled():  # before its first item
@@ -485,14 +487,18 @@ class HubSession:
         capacity = self.dispatcher.options.STREAM_BUFFER_CAPACITY
         for stream_id, decode in zip(message.stream_ids, bound.item_decoders, strict=True):
             upload = UploadStream(decode, capacity, self._go_on)
+            if (other := self._uploads.get(stream_id)) is not None:
+                # The new one gets the items, as in .NET, where the reader of the other one waits for ever.
+                other.end(HubException(f"Stream ID '{stream_id}' was used again."))
             self._uploads[stream_id] = upload
             uploads.append(upload)
         return uploads
 
-    def _close_uploads(self, stream_ids: Sequence[str]) -> None:
-        for stream_id in stream_ids:
-            if self._uploads is not None and (entry := self._uploads.pop(stream_id, None)) is not None:
-                entry.abandon()
+    def _close_uploads(self, stream_ids: Sequence[str], uploads: Sequence[UploadStream]) -> None:
+        for stream_id, upload in zip(stream_ids, uploads, strict=False):
+            if self._uploads is not None and self._uploads.get(stream_id) is upload:
+                del self._uploads[stream_id]
+            upload.abandon()
 
     def _take_item(self, message: StreamItem) -> bool:
         entry = None if self._uploads is None else self._uploads.get(message.invocation_id)

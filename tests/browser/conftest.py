@@ -5,13 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 import pytest
-
-from tests.live import missing
-
-try:
-    from playwright.sync_api import Browser, sync_playwright
-except ImportError:
-    missing("The package playwright")
+from playwright.sync_api import Browser, sync_playwright
 
 from tests.browser.demo_site import DemoSite, Tab, launch_chromium, tabs_of
 

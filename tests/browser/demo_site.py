@@ -53,7 +53,8 @@ def migrated_database() -> bytes:
         database = Path(folder) / "db.sqlite3"
         environment = {"DJANGO_SETTINGS_MODULE": "demo_project.settings", "DATABASE_PATH": str(database), "DEMO_ADMIN_PASSWORD": PASSWORD}
         for command in (["migrate", "--verbosity", "0"], ["demo_setup"]):
-            subprocess.run([sys.executable, "manage.py", *command], cwd=ROOT, env={**os.environ, **environment}, check=True, timeout=60)
+            arguments = [sys.executable, "manage.py", *command]
+            subprocess.run(arguments, cwd=ROOT, env={**os.environ, **environment}, check=True, timeout=60, stdout=subprocess.DEVNULL)
         return database.read_bytes()
 
 

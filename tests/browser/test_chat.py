@@ -67,6 +67,19 @@ def test_rooms_keep_to_themselves_and_are_counted(urls: tuple[str, str], open_ta
     expect(ada.page.locator("#rooms [data-room=coffee-corner]")).to_have_count(0)
 
 
+def test_a_guest_may_take_another_name_and_may_not_be_without_one(urls: tuple[str, str], open_tab: OpenTab) -> None:
+    ada = open_tab(f"{urls[0]}/?room=names").enter("Ada")
+    bo = open_tab(f"{urls[1]}/?room=names")
+    bo.page.keyboard.press("Escape")
+    bo.page.keyboard.press("Escape")
+    bo.enter("Bo").page.get_by_role("button", name="Rename").click()
+    bo.page.get_by_label("Nickname").fill("Beatrice")
+    bo.page.keyboard.press("Enter")
+    expect(ada.note("Bo is now Beatrice.")).to_be_visible()
+    for tab in (ada, bo):
+        expect(tab.people).to_have_text(["Ada", "Beatrice"])
+
+
 def test_the_sentence_of_a_hub_exception_is_on_the_page(urls: tuple[str, str], open_tab: OpenTab) -> None:
     ada = open_tab(urls[0]).enter("Ada")
     ada.page.get_by_label("Your message").fill("x" * 501)
@@ -82,6 +95,7 @@ def test_a_link_to_a_room_that_cannot_be_ends_in_the_lobby(urls: tuple[str, str]
     ada = open_tab(f"{urls[0]}/?room=no/room").enter("Ada")
     expect(ada.page.get_by_role("heading", level=1)).to_have_text("lobby")
     expect(ada.page.locator("#error-text")).to_contain_text("The name of a room has 1 to 30 letters")
+    assert ada.page.url.endswith("/?room=lobby")
 
 
 def test_a_management_command_speaks_from_another_process(site: DemoSite, urls: tuple[str, str], open_tab: OpenTab) -> None:

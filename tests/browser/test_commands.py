@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import io
+from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
 from django.core.management import CommandError, call_command
-from pytest_django.fixtures import SettingsWrapper
 
 REDIS = {"default": {"BACKEND": "channels_redis.core.RedisChannelLayer", "CONFIG": {"hosts": ["redis://127.0.0.1:1/0"]}}}
 
@@ -18,7 +18,7 @@ def output_of(*arguments: str) -> str:
     return out.getvalue()
 
 
-def test_say_tells_why_it_cannot_be_heard(settings: SettingsWrapper) -> None:
+def test_say_tells_why_it_cannot_be_heard(settings: Any) -> None:
     with pytest.raises(CommandError, match="Set REDIS_URL"):
         output_of("say", "lobby", "Hello")
 

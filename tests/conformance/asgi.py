@@ -44,12 +44,18 @@ class Answer:
 class Exchange:
     """One request under way. Its body may follow in pieces, and its answer be read in pieces."""
 
-    def __init__(self, application: Application, scope: dict[str, Any], first: dict[str, Any] | None) -> None:
+    def __init__(self, application: Application, scope: dict[str, Any], first: dict[str, Any] | None, *, is_slow: bool = False) -> None:
         self._incoming: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
         self._outgoing: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
         if first is not None:
             self._incoming.put_nowait(first)
-        self.task = asyncio.ensure_future(application(scope, self._incoming.get, self._outgoing.put))
+        self._is_slow = is_slow
+        self.task = asyncio.ensure_future(application(scope, self._incoming.get, self._send))
+
+    async def _send(self, event: dict[str, Any]) -> None:
+        if self._is_slow:  # as servers that wait for their network
+            await settle()
+        self._outgoing.put_nowait(event)
 
     async def _next(self) -> dict[str, Any]:
         event = asyncio.ensure_future(self._outgoing.get())
@@ -118,6 +124,11 @@ class Socket(Exchange):
         """The server lets it in."""
         assert (await self._next())["type"] == "websocket.accept"
         return self
+
+    async def outcome(self) -> str:
+        """``accepted``, or the status it is refused with."""
+        event = await self._next()
+        return "accepted" if event["type"] == "websocket.accept" else str(event["status"])
 
     async def refused(self) -> Answer:
         """The server does not."""
@@ -203,9 +214,7 @@ class Site:
         }
         return scope if user is None else {**scope, "user": user}
 
-    def start(
-        self, method: str, target: str, headers: Mapping[str, str] = {}, *, body: bytes | None = b"", user: Any = None
-    ) -> Exchange:
+    def start(self, method: str, target: str, headers: Mapping[str, str] = {}, *, body: bytes | None = b"", user: Any = None) -> Exchange:
         """Begin a request. With ``None`` for a body, feed it."""
         first = None if body is None else {"type": "http.request", "body": body, "more_body": False}
         exchange = Exchange(self._application, self._scope("http", method, target, headers, user), first)
@@ -219,9 +228,10 @@ class Site:
         await exchange.finish()
         return answer
 
-    def socket(self, target: str, headers: Mapping[str, str] = {}, *, user: Any = None) -> Socket:
+    def socket(self, target: str, headers: Mapping[str, str] = {}, *, user: Any = None, is_slow: bool = False) -> Socket:
         """Begin a web socket."""
-        socket = Socket(self._application, self._scope("websocket", "GET", target, headers, user), {"type": "websocket.connect"})
+        scope = self._scope("websocket", "GET", target, headers, user)
+        socket = Socket(self._application, scope, {"type": "websocket.connect"}, is_slow=is_slow)
         self._exchanges.append(socket)
         return socket
 

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import json
+import signal
 from collections.abc import AsyncIterator
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from signalr_channels import Disconnect, Hub, hub_method
-from signalr_channels.consumers.server_sent_events import ServerSentEventsTransport
 from signalr_channels.endpoints import HubEndpoint
-from tests.conformance.asgi import SSE, Answer, Exchange, Polls, Site
-from tests.integration.raw import HANDSHAKE, SEPARATOR, call
+from tests.conformance.asgi import SSE, Answer, Polls, Site
+from tests.conformance.wire import Request, raw_socket, request
+from tests.integration.raw import HANDSHAKE, SEPARATOR, call, negotiate
+from tests.live import serve_peer_site
 from tests.peer_site.hubs import PeerHub
-from tests.unit.scripted import settle
+from tests.unit.scripted import eventually, settle
 
 REQUIRED = (400, b"Connection ID required")
 UNKNOWN = (404, b"No Connection with that ID")
@@ -58,7 +62,7 @@ class StageHub(PeerHub):
 
     @hub_method
     async def who(self) -> str:
-        return f"{self.context.user}"
+        return str(self.context.user.name)
 
 
 @pytest.fixture
@@ -73,7 +77,7 @@ async def site(hub: type[Hub]) -> AsyncIterator[Site]:
         "ws": {"TRANSPORTS": ["webSockets"]},
         "sse": {"TRANSPORTS": ["serverSentEvents"]},
         "lp": {"TRANSPORTS": ["longPolling"]},
-        "quick": {"POLL_TIMEOUT": 0.1, "APPLICATION_BUFFER_SIZE": 100},
+        "quick": {"POLL_TIMEOUT": 0.1, "APPLICATION_BUFFER_SIZE": 100, "CLIENT_TIMEOUT_INTERVAL": 2},
         "strict": {"MAXIMUM_RECEIVE_MESSAGE_SIZE": 1024},
     }
     async with Site(*(HubEndpoint(path, hub, options) for path, options in endpoints.items())) as site:
@@ -86,8 +90,7 @@ def result(value: Any, invocation_id: str = "0") -> bytes:
 
 async def ended(site: Site) -> None:
     """Every connection has ended, for the hub too."""
-    while len(site.runtime.store):
-        await asyncio.sleep(0)
+    await eventually(lambda: not len(site.runtime.store))
 
 
 def messages(data: bytes) -> list[bytes]:
@@ -171,18 +174,17 @@ async def test_a_connection_keeps_its_transport(site: Site) -> None:
 
 
 async def test_two_web_sockets_on_one_token_at_once(site: Site) -> None:
-    """Even where a server takes its time to accept one."""
+    """Also where the server takes its time to accept one."""
     url = await site.url("/hub")
-    first, second = site.socket(url), site.socket(url)
-    outcomes = []
-    for socket in (first, second):
-        await settle()
-        event = await socket._next()
-        if event["type"] == "websocket.accept" and socket.task.done() is False:
-            outcomes.append("accepted")
-        else:
-            outcomes.append(str(event.get("status")))
-    assert outcomes == ["accepted", "409"]
+    first, second = site.socket(url, is_slow=True), site.socket(url, is_slow=True)
+    await first.accepted()
+    first.send(HANDSHAKE)
+    assert await first.receive() == "{}\x1e"
+    if (await second.outcome()) == "accepted":
+        assert await second.closed() == 1008
+    assert await first.is_silent()
+    first.send(call("Echo", "x"))
+    assert await first.receive() == result("x").decode()
 
 
 async def test_what_cannot_be_posted_or_deleted(site: Site) -> None:
@@ -270,7 +272,9 @@ async def test_whole_messages_go_out(site: Site) -> None:
         return (await polls.poll()).body
 
     socket.send(calls[:5000], calls[5000:], stream)
-    await asyncio.wait_for(asyncio.gather(receive_all(frame), receive_all(events.stream.event), receive_all(poll), post(events), post(polls)), 10)
+    await asyncio.wait_for(
+        asyncio.gather(receive_all(frame), receive_all(events.stream.event), receive_all(poll), post(events), post(polls)), 10
+    )
 
 
 # Posts
@@ -420,10 +424,6 @@ async def test_an_event_stream_ends_with_its_connection(site: Site) -> None:
     await events.stream.finish()
 
 
-def test_the_transport_writes_one_event_for_one_message() -> None:
-    assert ServerSentEventsTransport.name == "serverSentEvents"  # what a message with line feeds looks like: test_sse.py
-
-
 # Long polling
 
 
@@ -563,11 +563,11 @@ async def test_long_polling_is_not_pinged(site: Site) -> None:
 
 
 async def test_a_ping_of_a_polling_client_arms_its_timeout(site: Site, hub: type[StageHub]) -> None:
-    polls = await site.polls("/hub")
+    polls = await site.polls("/quick")
     poll = polls.start_poll()
     assert await poll.is_silent()
     await polls.post(PING)
-    site.tick(31)
+    site.tick(2.1)
     assert (await poll.answer()).brief == (200, FAILED)
     assert (await polls.poll()).brief == (204, b"")
     await ended(site)
@@ -587,6 +587,23 @@ async def test_the_hub_survives_between_polls_and_sees_the_first_request(site: S
         assert (await site.request("GET", f"{url}&room={number}&_=1", {"test": "two"})).body == first
     await polls.post(call("request"))
     assert (await polls.poll()).body == result(["room=first", "one"])
+
+
+async def test_each_poll_brings_its_user(site: Site) -> None:
+    """The user identifier stays what it was, so another user's poll is none of this connection."""
+    anna, married, bert = (
+        SimpleNamespace(is_authenticated=True, pk=pk, name=name) for pk, name in [(7, "Anna"), (7, "Anna B."), (8, "Bert")]
+    )
+    polls = await site.polls("/hub", user=anna)
+    await polls.post(call("who"))
+    assert (await polls.poll()).body == result("Anna")
+    polls.user = married
+    poll = polls.start_poll()
+    assert await poll.is_silent()
+    await polls.post(call("who"))
+    assert (await poll.answer()).body == result("Anna B.")
+    polls.user = bert
+    assert (await polls.poll()).brief == (await polls.post("x")).brief == (await polls.delete()).brief == UNKNOWN
 
 
 async def test_a_poll_that_was_superseded_while_the_connection_ends(site: Site) -> None:
@@ -647,6 +664,30 @@ async def test_goodbye_is_said_on_every_transport(site: Site, hub: type[StageHub
     assert answer.headers["retry-after"] == "5"
 
 
-async def is_over(exchange: Exchange) -> bool:
-    await exchange.finish()
-    return exchange.task.done()
+def test_a_shutdown_on_the_wire(tmp_path: Path) -> None:
+    """SIGTERM: a Close on every transport but under stateful reconnect, each ended in order, and the process is gone soon."""
+    with serve_peer_site(tmp_path / "db.sqlite3") as server:
+
+        def opened() -> str:
+            return f"{server.url}/peer?id={negotiate(f'{server.url}/peer')['connectionToken']}"
+
+        polls, events_url = opened(), opened()
+        assert request("GET", polls).status == request("POST", polls, body=HANDSHAKE.encode()).status == 200
+        assert request("GET", polls).body == b"{}\x1e"
+        stateful = json.loads(request("POST", f"{server.url}/peer/negotiate?negotiateVersion=1&useStatefulReconnect=true").body)
+        url = f"{server.url}/peer?id={stateful['connectionToken']}"
+        with (
+            Request("GET", polls) as poll,
+            Request("GET", events_url, SSE) as events,
+            raw_socket(url, handshake=HANDSHAKE.replace("1", "2").encode()) as client,
+        ):
+            assert events.response.status == request("POST", events_url, body=HANDSHAKE.encode()).status == 200
+            assert events.event() == b":\r\ndata: {}\x1e\r\n\r\n"
+            server.signal(signal.SIGTERM)
+            assert poll.answer().brief == (200, GOODBYE)
+            assert events.event() == b"data: " + GOODBYE + b"\r\n\r\n"
+            assert events.event() == b""  # the last chunk, in order
+            assert client.end() == 1012
+        assert server.process.wait(8) is not None
+        with pytest.raises(ConnectionRefusedError):
+            request("GET", server.url)

@@ -102,6 +102,41 @@ async def test_one_membership_serves_all_connections_of_a_process() -> None:
     await process.stop()
 
 
+async def test_a_group_that_nobody_needs_any_more_is_not_joined() -> None:
+    layer = CountingLayer()
+    relay = Relay(layer, process="here")
+    relay.hold("address")
+    relay.release("address")
+    await relay.settle("address")
+    await relay.settle("address")
+    assert layer.calls == []
+    relay.hold("address")
+    await relay.settle("address")
+    relay.hold("address")
+    relay.release("address")
+    await relay.settle("address")
+    assert layer.calls == ["group_add"]
+    relay.release("address")
+    await relay.settle("address")
+    assert layer.calls == ["group_add", "group_discard"]
+    assert not relay.is_member("address")
+    await relay.stop()
+
+
+async def test_a_membership_that_could_not_be_left_is_left_later() -> None:
+    layer = CountingLayer()
+    relay = Relay(layer, process="here")
+    relay.hold("address")
+    await relay.settle("address")
+    relay.release("address")  # and whoever was to settle it was cancelled
+    relay.hold("other")
+    await relay.settle("other")
+    for now in (0.0, 86_400.0):
+        relay.tick(now)
+    await eventually(lambda: layer.calls == ["group_add", "group_add", "group_discard", "group_add"])
+    await relay.stop()
+
+
 # A layer that answers late
 
 

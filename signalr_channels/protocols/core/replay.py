@@ -24,7 +24,19 @@ class Replay:
         pending_bytes: Size of everything that is not acknowledged, sent or not.
     """
 
-    __slots__ = ("_acknowledged", "_expected", "_first_id", "_limit", "_processed", "_sent", "_sent_bytes", "_unsent", "pending_bytes")
+    __slots__ = (
+        "_acknowledged",
+        "_expected",
+        "_first_id",
+        "_limit",
+        "_processed",
+        "_restart_id",
+        "_restart_sent",
+        "_sent",
+        "_sent_bytes",
+        "_unsent",
+        "pending_bytes",
+    )
 
     def __init__(self, buffer_size: int) -> None:
         """
@@ -37,6 +49,10 @@ class Replay:
         self._sent_bytes = 0
         self._first_id = 1
         """Id of the first message in ``_sent``, or of the next to be sent."""
+        self._restart_id: int | None = None
+        """Id from which the client may still be counting since it came back, or ``None`` once it is known to be further."""
+        self._restart_sent = 0
+        """Highest id that was sent before the client came back."""
         self._expected = 1
         """Id the next message from the client has."""
         self._processed = 0
@@ -67,10 +83,25 @@ class Replay:
             self._sent_bytes -= size
             self.pending_bytes -= size
             self._first_id += 1
+        if sequence_id > self._restart_sent:
+            self._restart_id = None
 
-    def restart(self) -> tuple[int, list[EncodedMessage]]:
-        """What to send on a new transport: the id of the first message, and the messages that were sent and not acknowledged."""
-        return self._first_id, list(self._sent)
+    def restart(self) -> tuple[int, int, list[EncodedMessage]]:
+        """
+        What to send on a new transport.
+
+        A client that is told a number counts from there, and may be lost again before it has received the rest. Clients refuse a number
+        above the one they have come to, whatever they acknowledged (@microsoft/signalr 10.0, .NET 10). So they are told the old one
+        again, and get a message without meaning in the place of each that they have acknowledged since, which they drop as received.
+
+        Returns:
+            ``(sequence_id, fillers, messages)``: the id to go on from, how many messages without meaning, and then those that were sent
+            and not acknowledged.
+        """
+        first = self._first_id if self._restart_id is None else min(self._restart_id, self._first_id)
+        self._restart_id = first
+        self._restart_sent = self._first_id + len(self._sent) - 1
+        return first, self._first_id - first, list(self._sent)
 
     # What we receive
 
@@ -90,7 +121,8 @@ class Replay:
         Raises:
             RemoteProtocolError: It never sent what comes before, or the id is none.
         """
-        if sequence_id > self._expected:
+        # A client that was lost while it sent things again goes on from what we acknowledged, which may be more than it sent again.
+        if sequence_id > max(self._expected, self._processed + 1):
             raise RemoteProtocolError("Sequence ID greater than amount of messages we've received.", kind="InvalidOperationException")
         if sequence_id < 1:
             # The reference takes it, and then takes as many messages for duplicates.

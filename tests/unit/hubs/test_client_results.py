@@ -41,6 +41,10 @@ class AskingHub(Hub):
         return self.clients.caller.invoke("answer", "you?")
 
     @hub_method
+    async def hold(self) -> None:
+        await self.context.wait_aborted()
+
+    @hub_method
     async def wait_turn(self) -> str:
         await asyncio.sleep(0)
         return "my turn"
@@ -89,13 +93,11 @@ async def test_an_answer_overtakes_calls_that_wait() -> None:
         other, client = server.connect("other"), server.connect("client")
         other.invoke("ask", "client", "now?")
         invocation_id = await question(client)
-        client.send(
-            {"type": 1, "invocationId": "0", "target": "waitTurn", "arguments": []},
-            {"type": 1, "invocationId": "1", "target": "waitTurn", "arguments": []},
-            {"type": 3, "invocationId": invocation_id, "result": 3},
-        )
-        assert client.received() == []  # both calls are still to come
+        client.invoke("hold")
+        client.invoke("waitTurn")
+        client.complete(invocation_id, result=3)
         assert await other.receive() == completion("0", 3)
+        assert client.received() == []  # the call that holds the slot, and the one behind it, are not done
 
 
 @pytest.mark.parametrize(

@@ -24,6 +24,7 @@ async function enter() {
     else await askNickname(sentence(error));
     await enter();
   }
+  if (roomInAddress() !== room.name) history.replaceState(null, "", pathOf(room.name));
 }
 
 async function askNickname(problem = "") {
@@ -38,22 +39,21 @@ async function goTo(name) {
   if (!wanted || wanted === room.name) return;
   try {
     await room.moveTo(wanted, nickname);
+    if (roomInAddress() !== wanted) history.pushState(null, "", pathOf(wanted));
     view.clearError();
   } catch (error) {
+    if (roomInAddress() !== room.name) history.replaceState(null, "", pathOf(room.name));
     view.showError(sentence(error));
   }
 }
+
+const roomInAddress = () => new URLSearchParams(location.search).get("room") ?? "lobby";
 
 function pathOf(name) {
   const query = new URLSearchParams(location.search);
   query.set("room", name);
   return `?${query}`;
 }
-
-room.onentered = (name) => {
-  if (pathOf(name) !== location.search) history.pushState(null, "", pathOf(name));
-  view.showRoom(name);
-};
 
 $("rooms").addEventListener("click", (event) => {
   const link = event.target.closest("a");
@@ -66,7 +66,7 @@ $("room-form").addEventListener("submit", (event) => {
   goTo($("new-room").value);
   event.target.reset();
 });
-addEventListener("popstate", () => goTo(new URLSearchParams(location.search).get("room") ?? "lobby"));
+addEventListener("popstate", () => goTo(roomInAddress()));
 
 // Writing
 
@@ -127,7 +127,7 @@ $("rename")?.addEventListener("click", async () => {
   await askNickname();
   if (room.isIn) await enter();
 });
-$("copy-link").addEventListener("click", () => view.copy(new URL(pathOf(room.name), location.href).href, "Link copied"));
+$("copy-link").addEventListener("click", () => view.copy(new URL(`?room=${encodeURIComponent(room.name)}`, location.href).href, "Link copied"));
 $("copy-say").addEventListener("click", () => view.copy($("say").textContent, "Command copied"));
 
 // Begin

@@ -5,7 +5,6 @@ const TYPING_LASTS = 3500;
 const ROOMS_DELAY = 150;
 
 export class Room {
-  onentered = () => {};
   isIn = false;
 
   constructor(connection, name) {
@@ -34,7 +33,7 @@ export class Room {
     const others = welcome.people.filter(({ id }) => !this.gone.has(id) && !this.people.has(id));
     this.people = new Map([...others, ...this.people.values()].map((person) => [person.id, person]));
     this.isIn = true;
-    this.onentered(this.name);
+    view.showRoom(this.name);
     view.showTransport(welcome.transport);
     this.showPeople();
     this.askForRooms();
@@ -43,7 +42,7 @@ export class Room {
   async moveTo(name, nickname) {
     const before = this.name;
     this.name = name;
-    if (!this.isIn) return this.onentered(name); // it is joined when there is a connection
+    if (!this.isIn) return view.showRoom(name); // it is joined when there is a connection
     await this.connection.invoke("leaveRoom", before);
     this.isIn = false;
     this.forgetWriters();

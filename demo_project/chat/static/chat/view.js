@@ -53,7 +53,10 @@ function check() {
 export function showState(state, why) {
   $("badge").dataset.state = state;
   $("state").textContent = state;
-  if (state !== "connected") $("via").textContent = "";
+  if (state !== "connected") {
+    $("via").textContent = "";
+    $("room-note").textContent = "not connected";
+  }
   $("connect").hidden = state === "connecting";
   $("disconnect").disabled = state === "disconnected";
   const isDown = state === "reconnecting" || state === "disconnected";
@@ -86,7 +89,8 @@ export function showRooms(rooms, current) {
     const link = make("a", { href: `?${query}` }, make("span", { className: "room-name", textContent: name }));
     link.dataset.room = name;
     if (name === current) link.setAttribute("aria-current", "page");
-    link.append(make("span", { className: "count", textContent: people, ariaLabel: `${people} here`, role: "note" }));
+    link.ariaLabel = `${name}, ${people} here`;
+    link.append(make("span", { className: "count", textContent: people }));
     return make("li", {}, link);
   });
   $("rooms").replaceChildren(...items);

@@ -1,4 +1,4 @@
-"""The client's half of a conversation with a hub, for tests: messages to bytes and back, in the hub's own encodings."""
+"""What a client of a test writes and reads: messages to bytes and back, in the encodings of its hub."""
 
 from __future__ import annotations
 
@@ -36,6 +36,14 @@ class ClientWire:
         self._splitter = protocol.splitter(None)
         self._awaits_response = True
         self._decoder = functools.lru_cache(protocol.value_decoder)
+
+    def use_variant_of(self, offered: Sequence[HubProtocol]) -> None:
+        """Speak a hub's own variant of the protocol, if it has it, before the handshake."""
+        for protocol in offered:
+            if protocol.name == self._protocol.name:
+                self._protocol = protocol
+                self._splitter = protocol.splitter(None)
+                self._decoder = functools.lru_cache(protocol.value_decoder)
 
     def handshake(self) -> bytes:
         """The handshake request."""
