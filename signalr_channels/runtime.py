@@ -50,6 +50,8 @@ from signalr_channels.recorder import get_recorder
 from signalr_channels.relay_service import RelayService
 
 if TYPE_CHECKING:
+    from signalr_channels.hubs.connection_handler import HandlerSession
+    from signalr_channels.hubs.session import HubSession
     from signalr_channels.sessions import OpenConnection
 
 __all__ = ["Runtime", "get_runtime", "install_runtime", "process_name", "reach_for"]
@@ -104,6 +106,7 @@ class Runtime:
         self._managers: dict[str, HubLifetimeManager] = {}
         self._dispatchers: dict[HubEndpoint, HubDispatcher] = {}
         self._open: dict[str, OpenConnection] = {}
+        self._left_behind: list[HubSession | HandlerSession] = []
         self.parked: dict[str, ParkedData] = {}
         self.lingering: dict[str, LingeringPolls] = {}
         self._tasks: set[asyncio.Task[Any]] = set()
@@ -148,8 +151,8 @@ class Runtime:
         self.say_goodbye()
         if self._tasks:
             await asyncio.wait(tuple(self._tasks), timeout=GOODBYE_TIME)
-        for opened in tuple(self._open.values()):
-            await opened.session.cancel_calls()
+        for session in [*(opened.session for opened in self._open.values()), *self._left_behind]:
+            await session.cancel_calls()
         for task in tuple(self._tasks):
             task.cancel()
         if self._tasks:
@@ -199,6 +202,10 @@ class Runtime:
         """Let a connection go."""
         self.store.remove(opened.connection)
         self._open.pop(opened.connection.connection_id, None)
+        # Calls of clients that have left run to their end; whoever stops the process has to know of them.
+        self._left_behind = [session for session in self._left_behind if session.has_calls]
+        if opened.session.has_calls:
+            self._left_behind.append(opened.session)
 
     def get(self, connection_id: str) -> OpenConnection | None:
         """The connection of that id, if it lives here."""

@@ -188,6 +188,19 @@ class PeerSite:
 
 
 @contextlib.contextmanager
+def balance(backends: list[int]) -> Iterator[Process]:
+    """A load balancer without sticky sessions before these ports."""
+    port = free_port()
+    process = Process([sys.executable, "-m", "tests.round_robin", str(port), *map(str, backends)], port)
+    try:
+        process.wait_ready()
+        yield process
+    finally:
+        process.stop()
+        process.log.close()
+
+
+@contextlib.contextmanager
 def redis_server(port: int | None = None) -> Iterator[Process]:
     """A real Redis on a free port, or on one it had before, without persistence."""
     port = port or free_port()

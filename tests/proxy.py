@@ -1,9 +1,10 @@
 """
 A TCP proxy between a client and a server, which loses connections on command.
 
-In Python: ``async with Proxy(port) as proxy``. For other languages ``python -m tests.proxy`` reads one JSON command a line, and answers each
-with a line; it ends at the end of its input. The commands are ``{"do": "open", "target": PORT}``, whose answer says the port of the new proxy,
-and ``{"do": NAME, "port": PORT, …}`` for the methods of :class:`Proxy` and for ``status``.
+In Python: ``async with Proxy(port) as proxy``. For other languages ``python -m tests.proxy`` reads one JSON command a line, answers each
+with a line, and ends at the end of its input. ``{"do": "open", "target": PORT}`` makes a proxy and answers with its port;
+``{"do": NAME, "port": PORT, …}`` calls a method of :class:`Proxy`, or asks for its ``status``. For tests without an event loop there is
+:func:`proxy_in_thread`.
 """
 
 from __future__ import annotations
@@ -14,11 +15,16 @@ import json
 import socket
 import struct
 import sys
+import threading
+from collections.abc import Callable, Iterator
 from types import TracebackType
-from typing import Any
+from typing import Any, TypeVar
 
 CHUNK = 65536
 RESET_ON_CLOSE = struct.pack("ii", 1, 0)
+DEADLINE = 10.0
+
+T = TypeVar("T")
 
 
 class Link:
@@ -205,6 +211,40 @@ class Proxy:
             pass
         finally:
             del self._links[link]
+
+
+@contextlib.contextmanager
+def proxy_in_thread(target: int) -> Iterator[tuple[Proxy, Callable[[Callable[[], T]], T]]]:
+    """
+    A proxy in a loop of its own.
+
+    Yields the proxy, and a function that calls another in that loop, such as ``call(proxy.cut)``.
+    """
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever)
+    thread.start()
+
+    def call(function: Callable[[], Any]) -> Any:
+        async def inside() -> Any:
+            result = function()
+            return await result if asyncio.iscoroutine(result) else result
+
+        return asyncio.run_coroutine_threadsafe(inside(), loop).result(DEADLINE)
+
+    async def make() -> Proxy:
+        return Proxy(target)
+
+    try:
+        proxy = call(make)
+        call(proxy.mend)
+        try:
+            yield proxy, call
+        finally:
+            call(proxy.stop)
+    finally:
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join(DEADLINE)
+        loop.close()
 
 
 class Commands:

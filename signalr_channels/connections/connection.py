@@ -154,6 +154,8 @@ class Connection:
         elif engine.replay is not None:
             self._is_holding = False
             self._write_replayable(engine.replay)  # an acknowledgement may have made room
+            if not engine.replay.is_full:
+                self._caught_up()
         if engine.state is EngineState.CLOSED and events and isinstance(events[-1], ConnectionFailed):
             self._ended_by_engine(events[-1])
         return events
@@ -329,12 +331,16 @@ class Connection:
         self._writer = None
         self._outbox = None
         self._outbox_bytes = 0
+        self._caught_up()
+        self._look_for_direct_way()
+
+    def _caught_up(self) -> None:
+        """The client has read, or acknowledged: whoever waited for that goes on."""
         if self._drained is not None and not self._drained.done():
             self._drained.set_result(None)
         self._drained = None
         if self.on_drained is not None:
             asyncio.get_running_loop().call_soon(self._tell_drained)
-        self._look_for_direct_way()
 
     def _tell_drained(self) -> None:
         on_drained, self.on_drained = self.on_drained, None
@@ -352,7 +358,8 @@ class Connection:
     @property
     def is_congested(self) -> bool:
         """Whether the client reads, or acknowledges, more slowly than we write."""
-        return self._writer is not None
+        replay = self.engine.replay
+        return self._writer is not None or (replay is not None and replay.is_full)
 
     @property
     def has_room(self) -> bool:
@@ -362,7 +369,7 @@ class Connection:
         Not while the client reads too slowly, nor after a lot was written in one turn of the loop: event loops notice only between turns
         that a client does not read. :meth:`start_turn` makes room again.
         """
-        return self._writer is None and self._turn_bytes <= LONGEST_TURN
+        return not self.is_congested and self._turn_bytes <= LONGEST_TURN
 
     def start_turn(self) -> None:
         """The event loop has had a turn."""
@@ -370,7 +377,7 @@ class Connection:
 
     async def drain(self) -> None:
         """Wait until the client has caught up, or the connection ended."""
-        while self._writer is not None and not self._transport_gone:
+        while self.is_congested and not self.is_closed and (self.is_stateful or not self._transport_gone):
             if self._drained is None:
                 self._drained = asyncio.get_running_loop().create_future()
             await asyncio.shield(self._drained)
@@ -509,6 +516,7 @@ class Connection:
     def _end(self, disconnect: Disconnect) -> None:
         if self.disconnect is None:
             self.disconnect = disconnect
+            self._caught_up()
             if self.on_end is not None:
                 self.on_end()
 

@@ -69,6 +69,8 @@ class NegotiateConsumer(_HubRequestConsumer):
         if scope["method"] != "POST":
             raise Refusal(405)
         runtime = get_runtime()
+        if runtime.is_stopping:
+            raise Refusal(503, "The server is stopping.", headers=[(b"retry-after", b"1")])
         arbiter = await runtime.arbiter_channel()
         negotiated = self._endpoint.negotiate(query_items(scope["query_string"]), admission.user_identifier, arbiter)
         await respond(send, 200, negotiated.body, content_type=b"application/json", headers=headers)

@@ -148,6 +148,11 @@ class HandlerSession:
         _release(self._room)
         await asyncio.wait([self._task])
 
+    @property
+    def has_calls(self) -> bool:
+        """Whether the handler still runs."""
+        return not self._task.done()
+
     async def cancel_calls(self) -> None:
         """Cancel the handler, when the server process stops."""
         self._task.cancel()

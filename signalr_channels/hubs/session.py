@@ -616,6 +616,11 @@ class HubSession:
         tasks = tuple(self._tasks or ())
         return not tasks or not (await asyncio.wait(tasks, timeout=timeout))[1]
 
+    @property
+    def has_calls(self) -> bool:
+        """Whether calls still run."""
+        return bool(self._tasks)
+
     async def cancel_calls(self) -> None:
         """Cancel what still runs and wait for it, when the server process stops."""
         if self._pending is not None:

@@ -22,7 +22,7 @@ from typing import Any
 
 import pytest
 
-from tests.live import PEER_SITE, ROOT, free_port, missing, peer_site_environment, serve_peer_site, server_command
+from tests.live import PEER_SITE, ROOT, balance, free_port, missing, peer_site_environment, serve_peer_site, server_command
 
 FOLDER = Path(__file__).parent
 FILES = {path.name.removesuffix(".test.mjs"): path for path in sorted((FOLDER / "node").glob("*.test.mjs"))}
@@ -30,6 +30,7 @@ TEST_NAME = re.compile(r"^ *test\('((?:[^'\\]|\\.)+)'", re.MULTILINE)
 FILE_TIMEOUT = 90.0
 
 SITES = {
+    "no_stickiness": ("balanced over pubsub", "balanced over core"),
     "origins": ("with an origin",),
     "restarts": ("of its own",),
     "two_processes": ("pubsub", "core"),
@@ -89,8 +90,11 @@ def site_environment(request: pytest.FixtureRequest, tmp_path_factory: pytest.Te
                 port = free_port()
                 command = {"SERVER_COMMAND": json.dumps(server_command(PEER_SITE, port)), "SERVER_PORT": str(port)}
                 return {**peer_site_environment(database), **command}
-            layer = {"PEER_LAYER": site, "REDIS_URL": request.getfixturevalue("redis_url")}
+            layer = {"PEER_LAYER": site.split()[-1], "REDIS_URL": request.getfixturevalue("redis_url")}
             servers = [processes.enter_context(serve_peer_site(database, **layer)) for _ in range(2)]
+            if site.startswith("balanced"):
+                balancer = processes.enter_context(balance([server.port for server in servers]))
+                return {"PEER_URL": f"http://127.0.0.1:{balancer.port}"}
             urls = " ".join(server.url for server in servers)
             return {**peer_site_environment(database, **layer), "PEER_URLS": urls, "PYTHON": sys.executable}
 

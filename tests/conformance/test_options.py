@@ -24,6 +24,7 @@ OPTIONS: list[tuple[str, str, Any, bool]] = [
     ("StreamBufferCapacity", "STREAM_BUFFER_CAPACITY", 10, True),
     ("MaximumParallelInvocationsPerClient", "MAXIMUM_PARALLEL_INVOCATIONS", 1, True),
     ("SupportedProtocols", "HUB_PROTOCOLS", ("json", "messagepack"), True),
+    ("PropertyNamingPolicy", "PROPERTY_NAMES", "as_written", True),
     ("StatefulReconnectBufferSize", "STATEFUL_RECONNECT_BUFFER_SIZE", 100_000, True),
     ("AddFilter", "HUB_FILTERS", (), True),
     ("Transports", "TRANSPORTS", ALL, True),

@@ -53,7 +53,7 @@ def hub() -> type[StageHub]:
 @pytest.fixture
 async def site(hub: type[Hub]) -> AsyncIterator[Site]:
     options: dict[str, Any] = {"ALLOW_STATEFUL_RECONNECTS": True, "ENABLE_DETAILED_ERRORS": True}
-    small = {**options, "STATEFUL_RECONNECT_BUFFER_SIZE": 300}
+    small = {**options, "STATEFUL_RECONNECT_BUFFER_SIZE": 300, "MAXIMUM_BUFFERED_BYTES": 1500}
     impatient = {**options, "CLIENT_TIMEOUT_INTERVAL": 2}
     async with Site(HubEndpoint("hub", hub, options), HubEndpoint("small", hub, small), HubEndpoint("impatient", hub, impatient)) as site:
         yield site
@@ -218,6 +218,18 @@ async def test_too_much_that_is_not_acknowledged_waits(site: Site) -> None:
     assert await receive(socket) == [done("x" * 200, "2")]
     socket.send(text(ack(1_000_000)))  # ids nobody knows are as good as the last one
     assert await receive(socket) == [done("x" * 200, "3")]
+
+
+async def test_what_waits_for_an_acknowledgement_is_bounded(site: Site, hub: type[StageHub]) -> None:
+    """A client that never acknowledges, or stays away while much is said, does not fill the memory."""
+    url, socket = await connect(site, "/small")
+    await lose(socket)
+    (opened,) = site.runtime._open.values()
+    for _ in range(20):
+        await opened.session.clients.caller.asend("Message", "x" * 100)
+    await settle()
+    assert [reason for reason, _ in hub.log] == ["slow_consumer"]
+    assert (await site.socket(url).refused()).brief == UNKNOWN
 
 
 # Coming back

@@ -104,6 +104,13 @@ def test_other_breaches_end_the_web_socket(peer_site: PeerSite, breach: bytes) -
         other.echo()
 
 
+def test_a_long_message_is_one_frame(peer_site: PeerSite) -> None:
+    with raw_socket(f"{peer_site.url}/peer", handshake=JSON) as client:
+        client.send(frame(TEXT, call("Big", 100_000).encode()))
+        opcode, data = client.receive()
+        assert (opcode, len(data)) == (TEXT, 100_000 + len('{"type":3,"invocationId":"0","result":""}\x1e'))
+
+
 def test_a_ping_frame_is_answered(peer_site: PeerSite) -> None:
     with raw_socket(f"{peer_site.url}/peer", handshake=JSON) as client:
         client.send(frame(PING, b"hi"))

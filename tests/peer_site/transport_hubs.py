@@ -33,6 +33,15 @@ class TransportHub(EverythingHub):
             raise
         return total
 
+    @hub_method(name="SumSoFar")
+    async def sum_so_far(self, numbers: AsyncIterator[Int32]) -> None:
+        """A sum for clients that do not hear a result of their uploads."""
+        total = 0
+        async for number in numbers:
+            total += number
+            await self.clients.caller.asend(MESSAGE, "SumSoFar", str(total))
+        await self.clients.caller.asend(MESSAGE, "SumSoFar", f"{total} in all")
+
     @hub_method(name="Largest")
     async def largest(self, chunks: AsyncIterator[bytes]) -> bytes:
         """The longest of the uploaded pieces."""

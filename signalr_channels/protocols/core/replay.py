@@ -76,6 +76,11 @@ class Replay:
             sendable.append(message)
         return sendable
 
+    @property
+    def is_full(self) -> bool:
+        """Whether more is kept than may be sent without an acknowledgement."""
+        return self.pending_bytes > self._limit
+
     def acknowledge(self, sequence_id: int) -> None:
         """The client has received everything up to this id. Ids it cannot know of change nothing more."""
         while self._sent and self._first_id <= sequence_id:
@@ -128,6 +133,8 @@ class Replay:
             # The reference takes it, and then takes as many messages for duplicates.
             raise RemoteProtocolError("Sequence ID less than 1.", kind="InvalidOperationException")
         self._expected = sequence_id
+        # What it sends again it knows no acknowledgement of: ours was lost, and a client with a full buffer waits for it.
+        self._acknowledged = min(self._acknowledged, sequence_id - 1)
 
     def acknowledgement(self) -> int | None:
         """The id to acknowledge now, or ``None`` if there is nothing new."""

@@ -1,7 +1,8 @@
 """
 Stateful reconnect under any loss of transports: nothing is lost and nothing comes twice, in either direction.
 
-The client is a model of Microsoft's, which refuses a Sequence above the message it has come to (``MessageBuffer.ts`` of @microsoft/signalr 10.0).
+The client is a model of Microsoft's (``MessageBuffer.ts`` of @microsoft/signalr 10.0), which refuses a Sequence above the message it has
+come to.
 """
 
 from __future__ import annotations
