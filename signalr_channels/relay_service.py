@@ -190,6 +190,8 @@ class RelayService:
             await self._answer(message, 409)
         else:
             await self._answer(message, 101)
+            if opened.expires_at is not None:
+                opened.expires_at = message.expires_at
             opened.reattach(RemoteWebSocketTransport(self._relay, message.reply_to, message.request_id))
 
     # Web sockets that another process holds

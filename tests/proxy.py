@@ -18,13 +18,11 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from types import TracebackType
-from typing import Any, TypeVar
+from typing import Any
 
 CHUNK = 65536
 RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 DEADLINE = 10.0
-
-T = TypeVar("T")
 
 
 class Link:
@@ -214,7 +212,7 @@ class Proxy:
 
 
 @contextlib.contextmanager
-def proxy_in_thread(target: int) -> Iterator[tuple[Proxy, Callable[[Callable[[], T]], T]]]:
+def proxy_in_thread(target: int) -> Iterator[tuple[Proxy, Callable[[Callable[[], Any]], Any]]]:
     """
     A proxy in a loop of its own.
 

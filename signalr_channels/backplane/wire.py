@@ -187,6 +187,8 @@ class Attach(msgspec.Struct, tag_field="type", tag="signalr.attach", frozen=True
     v: int
     connection_id: str
     transport: str
+    expires_at: float | None
+    """When the request's access token runs out, in seconds since 1970."""
     reply_to: str
     request_id: str
 

@@ -70,9 +70,9 @@ async def serve_elsewhere(
         await _poll(runtime, endpoint.options.POLL_TIMEOUT, receive, send, admission, connection_id, owner, headers)
 
 
-def _attach(connection_id: str, transport: str) -> Callable[[str, str], Attach]:
+def _attach(connection_id: str, transport: str, expires_at: float | None = None) -> Callable[[str, str], Attach]:
     return lambda reply_to, request_id: Attach(
-        v=VERSION, connection_id=connection_id, transport=transport, reply_to=reply_to, request_id=request_id
+        v=VERSION, connection_id=connection_id, transport=transport, expires_at=expires_at, reply_to=reply_to, request_id=request_id
     )
 
 
@@ -234,14 +234,14 @@ class RemoteSocket:
                 return
 
 
-async def attach_elsewhere(runtime: Runtime, owner: str, connection_id: str) -> RemoteSocket:
+async def attach_elsewhere(runtime: Runtime, owner: str, connection_id: str, expires_at: float | None) -> RemoteSocket:
     """
     Have the owner take a web socket of this process for a connection that lost its own.
 
     Raises:
         Refusal: The owner's refusal; 404 if it does not answer.
     """
-    conversation = await _start(runtime, owner, _attach(connection_id, "webSockets"))
+    conversation = await _start(runtime, owner, _attach(connection_id, "webSockets", expires_at))
     assert runtime.relay is not None
     answer = await conversation.receive(runtime.relay.ack_timeout)
     if isinstance(answer, Status) and answer.status == 101:

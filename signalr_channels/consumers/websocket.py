@@ -170,7 +170,11 @@ class WebSocketConsumer(AsyncConsumer):  # type: ignore[misc]
             owner = HERE
             if token is not None:
                 owner = await find_owner(runtime, self._endpoint, token, may_claim=True, ask=token.is_stateful)
-            remote = None if owner == HERE or token is None else await attach_elsewhere(runtime, owner, token.connection_id)
+            remote = (
+                None
+                if owner == HERE or token is None
+                else await attach_elsewhere(runtime, owner, token.connection_id, admission.expires_at)
+            )
         except Refusal as refusal:
             await deny_websocket(scope, send, refusal)
             if refusal.reason is not None:

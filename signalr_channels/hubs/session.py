@@ -543,6 +543,7 @@ class HubSession:
             logger.error("%s: %s.%s failed", self.connection.connection_id, self.dispatcher.name, method.name, exc_info=error)
 
     def _refuse_unknown(self, message: Invocation | StreamInvocation) -> None:
+        logger.debug("%s: %s has no method %.100r", self.connection.connection_id, self.dispatcher.name, message.target)
         # The reference looks the target up while it binds arguments, so this is its binding failure text.
         text = f"Failed to invoke '{message.target}' due to an error on the server. HubException: Method does not exist."
         self._complete_error(message.invocation_id, text)

@@ -67,14 +67,14 @@ def test_headers_are_tolerated(message: dict[str, Any]) -> None:
     headers = {"traceparent": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", "": ""}
     parsed: Any = JSON.parse(json.dumps({**message, "headers": headers}))
     assert parsed.headers == headers
-    items = {
+    items: dict[int, list[Any]] = {
         1: [None, "E", []],
         2: ["1", 1],
         3: ["1", 2],
         4: ["1", "E", []],
         5: ["1"],
-    }[message["type"]]
-    packed: Any = MESSAGEPACK.parse(msgpack.packb([message["type"], {"a": "b"}, *items]))
+    }
+    packed: Any = MESSAGEPACK.parse(msgpack.packb([message["type"], {"a": "b"}, *items[message["type"]]]))
     assert packed.headers == {"a": "b"}
 
 
@@ -220,7 +220,8 @@ def test_messagepack_over_a_web_socket(peer_site: PeerSite) -> None:
     with raw_socket(f"{peer_site.url}/peer") as client:
         client.send(frame(BINARY, b'{"protocol":"messagepack","version":1}\x1e'))
         assert client.receive() == (BINARY, b"{}\x1e")
-        for more in ([], [[]], [[], None]):
+        further: list[list[Any]] = [[], [[]], [[], None]]
+        for more in further:
             client.send(frame(BINARY, framed(1, {}, "7", "Echo", ["é"], *more)))
             assert client.receive() == (BINARY, bytes.fromhex("09 95 03 80 a137 03 a2c3a9"))
         client.send(frame(BINARY, framed(42) + framed(6) + framed(1, {}, "8", "aDD", None)))

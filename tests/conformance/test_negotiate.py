@@ -7,16 +7,17 @@ import re
 import time
 from collections.abc import AsyncIterator
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
-from signalr_channels.consumers.requests import accepts_event_stream
 from signalr_channels.endpoints import HubEndpoint
+from signalr_channels.transport_requests import accepts_event_stream
 from tests.conformance.asgi import SSE, Site
 from tests.integration.raw import HANDSHAKE
 from tests.peer_site.hubs import PeerHub
 
-PATHS = {"/hub": {}, "/stateful": {"ALLOW_STATEFUL_RECONNECTS": True}, "/polls": {"TRANSPORTS": ["longPolling"]}}
+PATHS: dict[str, dict[str, Any]] = {"/hub": {}, "/stateful": {"ALLOW_STATEFUL_RECONNECTS": True}, "/polls": {"TRANSPORTS": ["longPolling"]}}
 TRANSPORTS = (
     b'[{"transport":"WebSockets","transferFormats":["Text","Binary"]},{"transport":"ServerSentEvents","transferFormats":["Text"]},'
     b'{"transport":"LongPolling","transferFormats":["Text","Binary"]}]'

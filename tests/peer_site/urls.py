@@ -9,6 +9,7 @@ from django.views.decorators.csrf import csrf_exempt
 from rest_framework_simplejwt.tokens import AccessToken
 
 from tests.peer_site.hubs import log
+from tests.peer_site.pages import page, script
 from tests.peer_site.views import log_in, send_from_async_view, send_from_view
 
 
@@ -34,6 +35,8 @@ urlpatterns = [
     path("login", log_in),
     path("send", send_from_view),
     path("asend", send_from_async_view),
+    path("page", page),
+    path("scripts/<name>", script),
 ]
 
 

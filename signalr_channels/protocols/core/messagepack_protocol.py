@@ -157,9 +157,16 @@ class MessagePackHubProtocol(HubProtocol):
 # Reading
 
 
+def _is_array(value: Raw) -> bool:
+    first = memoryview(value)[0]
+    return 0x90 <= first <= 0x9F or first in (0xDC, 0xDD)
+
+
 def _from_wire(wire: Union[_Invocation, _StreamItem, _Completion, _StreamInvocation]) -> HubMessage | None:
-    """The message, or ``None`` for a completion that needs a closer look."""
+    """The message, or ``None`` for one that needs a closer look."""
     headers = wire.headers or None
+    if isinstance(wire, (_Invocation, _StreamInvocation)) and wire.stream_ids and not _is_array(wire.arguments):
+        return None  # nothing behind such arguments counts
     if type(wire) is _Invocation:
         return Invocation(
             target=wire.target,

@@ -188,3 +188,55 @@ def test_a_client_may_not_leave_something_out() -> None:
         replay.rewind(3)
     with pytest.raises(RemoteProtocolError, match="Sequence ID less than 1"):
         replay.rewind(0)
+
+
+def test_an_acknowledgement_that_was_lost_is_given_again() -> None:
+    """Or a client whose buffer is full would wait for it for ever."""
+    replay = Replay(1000)
+    for _ in range(3):
+        replay.accept()
+    assert replay.acknowledgement() == 3
+    assert (replay.owes_acknowledgement, replay.acknowledgement()) == (False, None)
+    replay.rewind(2)  # the client knows of the first only
+    assert not replay.accept()
+    assert replay.owes_acknowledgement
+    assert replay.acknowledgement() == 3
+    replay.rewind(4)
+    assert not replay.owes_acknowledgement
+
+
+def test_what_is_not_acknowledged_is_counted() -> None:
+    replay = Replay(BUFFER_SIZE)
+    for number in range(1, 8):
+        replay.add(encoded(number))
+    assert replay.pending_bytes == 7 * 3
+    # The message that goes over the limit is sent; those behind it wait.
+    assert [message.data for message in replay.take_sendable()] == [b"001", b"002", b"003", b"004", b"005"]
+    assert replay.take_sendable() == []
+    replay.acknowledge(1)
+    assert [message.data for message in replay.take_sendable()] == [b"006"]
+    replay.acknowledge(6)
+    assert [message.data for message in replay.take_sendable()] == [b"007"]
+    assert replay.pending_bytes == 3
+    replay.acknowledge(7)
+    assert replay.pending_bytes == 0
+
+
+@pytest.mark.parametrize("sequence_id", [0, -1, -(2**63)])
+def test_an_acknowledgement_of_nothing_changes_nothing(sequence_id: int) -> None:
+    replay = Replay(1000)
+    replay.add(encoded(1))
+    sent = replay.take_sendable()
+    replay.acknowledge(sequence_id)
+    assert replay.restart() == (1, 0, sent)
+
+
+def test_an_acknowledgement_from_the_future_frees_what_was_sent_and_no_more() -> None:
+    replay = Replay(BUFFER_SIZE)
+    for number in range(1, 8):
+        replay.add(encoded(number))
+    replay.take_sendable()
+    replay.acknowledge(2**62)
+    assert [message.data for message in replay.take_sendable()] == [b"006", b"007"]
+    sequence_id, fillers, missed = replay.restart()
+    assert (sequence_id, fillers, len(missed)) == (6, 0, 2)

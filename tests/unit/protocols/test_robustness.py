@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from signalr_channels.exceptions import ArgumentBindingError, RemoteProtocolError
@@ -191,6 +191,7 @@ def test_both_ways_of_reading_broken_json_agree(data: bytes) -> None:
 
 
 @THOROUGHLY
+@example(data=b"\x96\x01\x80\xa11\xa3S\x00u\xd5\x00m\x90\x91\xa1u")  # arguments that are an extension value
 @given(mutated(MESSAGEPACK_SAMPLES, st.binary(max_size=3)))
 def test_both_ways_of_reading_messagepack_agree(data: bytes) -> None:
     assert outcome(MESSAGEPACK.parse, data) == outcome(read_message, data)

@@ -93,6 +93,14 @@ test('left to choose, the client takes the first transport it can use', async (t
   assert.equal(await chosen(t, 'peer-lp', { binary: true }), 'LongPollingTransport');
 });
 
+test('asking for stateful reconnect does no harm where it cannot be had', async (t) => {
+  for (const way of EVERY_WAY) {
+    const { connection, inbox } = await connect(t, `${site}/transports`, { way, stateful: true });
+    await call(connection, 'ToCaller', way);
+    assert.equal(await inbox.next(), `ToCaller: ${way}`);
+  }
+});
+
 test('a transport the hub does not offer fails the start', async () => {
   const start = (way, path) => failure(build(`${site}/${path}`, { way }).connection.start());
   assert.match(await start('longPolling json', 'peer-ws'), /^Unable to connect to the server with any of the available transports\./);

@@ -1,7 +1,6 @@
 // The way these tests connect: a transport and a hub protocol, from the environment. Every file is run once for each way that it is meant for.
 
 import { spawn } from 'node:child_process';
-import { once } from 'node:events';
 import { createInterface } from 'node:readline';
 import signalR from '@microsoft/signalr';
 import messagePack from '@microsoft/signalr-protocol-msgpack';
@@ -24,13 +23,14 @@ export const WAY = process.env.WAY ?? '';
 export const [TRANSPORT, PROTOCOL] = WAY.split(' ');
 export const isBinary = PROTOCOL === 'messagepack';
 
-// What goes over HTTP: `GET`, `POST` and so on with the status of the answer.
+// What goes over HTTP: the method of each request, and the status and size of its answer.
 class RecordingHttpClient extends signalR.DefaultHttpClient {
   requests = new Queue('an HTTP request');
 
   async send(request) {
     const response = await super.send(request);
-    this.requests.push({ method: request.method, url: request.url, status: response.statusCode, size: (response.content?.length ?? response.content?.byteLength) || 0 });
+    const { content } = response;
+    this.requests.push({ method: request.method, status: response.statusCode, size: content?.length ?? content?.byteLength ?? 0 });
     return response;
   }
 }
@@ -125,8 +125,4 @@ export class Proxy {
   do(name, rest = {}) {
     return obey({ do: name, port: this.#port, ...rest });
   }
-}
-
-export async function endOf(process) {
-  if (process.exitCode === null && process.signalCode === null) await within(once(process, 'exit'), 'the end of a process');
 }
