@@ -23,8 +23,8 @@ def settings_page() -> str:
         'SIGNALR = {"KEEP_ALIVE_INTERVAL": 15, "ALLOWED_ORIGINS": ["https://app.example.com"]}',
         "```",
         "",
-        "Settings marked *hub* can differ per hub (`settings = {...}` in the class) and per path (`map_hub(path, Hub, NAME=value)`). They are read when they",
-        "are used, so `override_settings` works. A misspelt name fails the check `signalr_channels.E001`, which names the nearest one.",
+        "Settings marked *hub* can differ per hub (`settings = {...}` in the class) and per path (`map_hub(path, Hub, NAME=value)`).",
+        "They are read when they are used, so `override_settings` works. A misspelt name fails the check `signalr_channels.E001`, which names the nearest one.",
         "",
     ]
     for field in dataclasses.fields(SignalRSettings):

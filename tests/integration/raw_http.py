@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import Any
 from urllib.parse import urlsplit
 
-from websockets.exceptions import ConnectionClosed
+from websockets.exceptions import ConnectionClosedOK
 
 from signalr_channels.endpoints import PROTOCOLS
 from signalr_channels.protocols.messages import Completion, HubMessage, Invocation, Ping
@@ -20,6 +20,7 @@ from tests.integration.raw import DEADLINE, RawClient
 __all__ = ["TALKERS", "EventStreamTalker", "PollingTalker", "Talker", "WebSocketTalker", "request"]
 
 Answer = tuple[int, str]
+NORMAL_CLOSURE = 1000
 
 
 def request(method: str, url: str, body: Any = None, headers: Mapping[str, str] | None = None) -> Answer:
@@ -153,9 +154,9 @@ class WebSocketTalker(Talker):
         while True:
             try:
                 frame = self.client.socket.recv(DEADLINE)
-            except ConnectionClosed as closed:
-                assert closed.rcvd is not None
-                assert (closed.rcvd.code, closed.rcvd.reason) == (1000, "")
+            except ConnectionClosedOK as closed:
+                if closed.rcvd is None or closed.rcvd.code != NORMAL_CLOSURE or closed.rcvd.reason:
+                    raise
                 return
             yield frame.encode() if isinstance(frame, str) else frame
 
