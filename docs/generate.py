@@ -24,7 +24,8 @@ def settings_page() -> str:
         "```",
         "",
         "Settings marked *hub* can differ per hub (`settings = {...}` in the class) and per path (`map_hub(path, Hub, NAME=value)`).",
-        "They are read when they are used, so `override_settings` works. A misspelt name fails the check `signalr_channels.E001`, which names the nearest one.",
+        "They are read when they are used, so `override_settings` works. A misspelt name fails the check `signalr_channels.E001`,",
+        "which names the nearest one.",
         "",
     ]
     for field in dataclasses.fields(SignalRSettings):
