@@ -9,7 +9,8 @@ from tests.live import ROOT
 
 
 def test_generated_pages_are_current() -> None:
-    result = subprocess.run([sys.executable, "docs/generate.py", "--check"], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+    command = [sys.executable, "docs/generate.py", "--check"]
+    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
     assert result.returncode == 0, result.stderr
 
 

@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from typing import Any, TypeVar
 
 import pytest
-from aiosignalr.client import HubConnection, HubConnectionOptions, RetryContext, RetryPolicy
+from aiosignalr.client import HubConnection, RetryContext, RetryPolicy
 from aiosignalr.errors import HubException, NegotiationError, SignalRError
 from pysignalr.protocol.json import JSONProtocol
 from pysignalr.protocol.messagepack import MessagepackProtocol
@@ -79,11 +79,11 @@ async def test_pysignalr_streams(peer_site: PeerSite, protocol: type[Any]) -> No
         async def next_item(item: Any) -> None:
             items.append(item)
 
-        await client.client.stream("Count", [100, 0], next_item, ends.put)  # type: ignore[list-item]
+        await client.client.stream("Count", [100, 0], next_item, ends.put)
         assert (await within(ends.get())).error is None
         assert items == list(range(100))
         items.clear()
-        await client.client.stream("CountFail", [3], next_item, None, ends.put)  # type: ignore[list-item]
+        await client.client.stream("CountFail", [3], next_item, None, ends.put)
         assert (await within(ends.get())).error == COUNTED
         assert items == [0, 1, 2]
 
@@ -261,7 +261,7 @@ class AioClient:
     """A client of aiosignalr, and what it was told."""
 
     def __init__(self, protocol: str, *, retries: bool = False, stateful: bool = False) -> None:
-        self.connection = HubConnection(protocol=protocol, options=HubConnectionOptions())
+        self.connection = HubConnection(protocol=protocol)
         if retries:
             self.connection.with_retry_policy(Patient())
         if stateful:

@@ -89,6 +89,12 @@ test('a message as long as may be passes, and a longer one ends the connection',
   await refused;
 });
 
+test('a message of four MiB passes where there is no limit', async (t) => {
+  const { connection } = await connect(t, `${site}/everything-unlimited`);
+  const text = 'é'.repeat(2 ** 21);
+  assert.ok(await call(connection, 'Echo', text) === text);
+});
+
 test('a client answers what the hub asks', async (t) => {
   const asking = await connect(t, hub);
   const asked = await connect(t, hub);
