@@ -10,12 +10,24 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from bench import machine, processes
-from bench.generator import RECORD_SEPARATOR, Endpoint
+from bench.generator import GREETING, MESSAGEPACK_GREETING, RECORD_SEPARATOR, Endpoint
 
-Purpose = Literal["echo", "fan", "slow"]
+Purpose = Literal["echo", "fan", "slow", "messagepack", "stream", "polling"]
 
 ECHO_TEXT = "hello world 123456"
 ECHO = '{"type":1,"invocationId":"42","target":"echo","arguments":["' + ECHO_TEXT + '"]}' + RECORD_SEPARATOR
+STREAM_ITEMS = 1000
+STREAM = f'{{"type":4,"invocationId":"#00000000","target":"Count","arguments":[{STREAM_ITEMS},0]}}' + RECORD_SEPARATOR
+"""The load generator counts the invocation id up, as clients do."""
+STREAM_END = '"type":3'
+
+
+def messagepack_echo() -> str:
+    """The same call as ``ECHO`` in MessagePack, behind its length; a byte that is not text is what ``os.fsdecode`` makes of it."""
+    text = ECHO_TEXT.encode()
+    # [1, {}, "42", "echo", [text], []]: short arrays, maps and texts have their length in the first byte.
+    record = b"\x96\x01\x80\xa242\xa4echo\x91" + bytes([0xA0 | len(text)]) + text + b"\x90"
+    return os.fsdecode(bytes([len(record)]) + record)
 
 
 def broadcast(size: int) -> str:
@@ -28,7 +40,20 @@ MESSAGES: dict[Purpose, tuple[str, str]] = {
     "fan": (broadcast(55), '"arguments"'),
     # Large enough that a few seconds fill the buffers in front of a client that does not read.
     "slow": (broadcast(4096), '"arguments"'),
+    "messagepack": (messagepack_echo(), ECHO_TEXT),
+    "stream": (STREAM, '"item"'),
+    "polling": (ECHO, ECHO_TEXT),
 }
+
+RAW_PATHS: dict[Purpose, str] = {
+    "echo": "/echo",
+    "fan": "/fan",
+    "slow": "/fan",
+    "messagepack": "/echo-bytes",
+    "stream": "/count",
+    "polling": "/poll",
+}
+"""Where a server that does not speak SignalR does the same."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,7 +64,7 @@ class Contender:
     command: Callable[[int], list[str]]
     """The command for a port."""
     greets: bool
-    """Whether it speaks SignalR: a greeting, and the hub at ``/bench``. Otherwise ``/echo`` and ``/fan`` are separate."""
+    """Whether it speaks SignalR: a greeting, and the hubs at ``/bench`` and ``/peer``, which streams. Otherwise see ``RAW_PATHS``."""
     environment: dict[str, str] = field(default_factory=dict)
     compiles_while_running: bool = False
     """Whether seconds of load must precede the measuring."""
@@ -48,8 +73,17 @@ class Contender:
 
     def endpoint(self, purpose: Purpose) -> Endpoint:
         message, expect = MESSAGES[purpose]
-        path = "/bench" if self.greets else "/echo" if purpose == "echo" else "/fan"
-        return Endpoint(path=path, message=message, expect=expect, greets=self.greets)
+        hub = "/peer" if purpose == "stream" else "/bench"
+        greeting = MESSAGEPACK_GREETING if purpose == "messagepack" else GREETING
+        return Endpoint(
+            path=hub if self.greets else RAW_PATHS[purpose],
+            message=message,
+            expect=expect,
+            greeting=greeting if self.greets else "",
+            done=STREAM_END if purpose == "stream" else "",
+            binary=purpose == "messagepack",
+            polls=purpose == "polling",
+        )
 
     def start(self, port: int) -> processes.Process:
         path = self.endpoint("echo").path

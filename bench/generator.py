@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,7 @@ LIMIT_SECONDS = 120
 
 RECORD_SEPARATOR = "\x1e"
 GREETING = '{"protocol":"json","version":1}' + RECORD_SEPARATOR
+MESSAGEPACK_GREETING = '{"protocol":"messagepack","version":1}' + RECORD_SEPARATOR
 
 Figures = dict[str, float | None]
 """What one run measured, by the names the load generator prints; ``None`` where it does not apply."""
@@ -33,15 +35,26 @@ class Endpoint:
 
     path: str
     message: str
-    """Sent as one text message. A broadcast holds ``#`` and eight digits, which the load generator counts up."""
+    """Sent as one message. A broadcast or a stream's call holds ``#`` and eight digits, which the load generator counts up."""
     expect: str
     """What a record must contain to be the answer."""
-    greets: bool
-    """Whether a SignalR handshake comes first, answered by one record."""
+    greeting: str
+    """The SignalR handshake that comes first, answered by one record; empty for none."""
+    done: str = ""
+    """What the record contains that ends a stream."""
+    binary: bool = False
+    """Whether messages are binary, of records behind their length as a VarInt; ``message`` is then bytes as ``os.fsdecode`` gives them."""
+    polls: bool = False
+    """Whether the transport is long polling, for which there is another load generator."""
 
     def arguments(self) -> list[str]:
-        greeting = ["--greeting", GREETING, "--replies", "1"] if self.greets else []
-        return ["--path", self.path, "--message", self.message, "--expect", self.expect, *greeting]
+        greeting = ["--greeting", self.greeting, "--replies", "1"] if self.greeting else []
+        kind = ["--done", self.done] if self.done else ["--binary"] if self.binary else []
+        return ["--path", self.path, "--message", self.message, "--expect", self.expect, *greeting, *kind]
+
+    def program(self) -> list[str]:
+        """The command of the load generator, without its options."""
+        return [sys.executable, "-m", "bench.polling_load"] if self.polls else [str(compile_generator())]
 
 
 def compile_generator() -> Path:
@@ -78,15 +91,22 @@ def run_load(port: int, endpoint: Endpoint, pids: Sequence[int], *options: str |
     Raises:
         LoadFailed: It could not connect, a reply never came, or a limit was reached.
     """
-    command = [str(compile_generator()), "--port", str(port), "--pids", ",".join(map(str, pids)), *endpoint.arguments()]
+    command = [*endpoint.program(), "--port", str(port), "--pids", ",".join(map(str, pids)), *endpoint.arguments()]
     command += ["--limit", str(LIMIT_SECONDS), *map(str, options)]
+    said = ""
     try:
         done = subprocess.run(
-            machine.pinned(machine.LOAD_CORE, command), capture_output=True, text=True, timeout=LIMIT_SECONDS + 30, check=False
+            machine.pinned(machine.LOAD_CORE, command),
+            cwd=machine.ROOT,
+            capture_output=True,
+            text=True,
+            timeout=LIMIT_SECONDS + 30,
+            check=False,
         )
+        said = done.stderr.strip()
         figures = json.loads(done.stdout)
     except (subprocess.TimeoutExpired, ValueError) as error:
-        raise LoadFailed(f"no report from the load generator: {error}") from error
+        raise LoadFailed(f"no report from the load generator: {error}; {said}") from error
     if "error" in figures:
         raise LoadFailed("; ".join(str(text) for text in figures.values()))
     return {name: value for name, value in figures.items() if name != "unexpected_sample"}

@@ -13,6 +13,7 @@ LOAD_IS_THE_LIMIT = 85
 """Percent of its core from which the load generator, not the server, sets the rate."""
 
 REFERENCE = "raw ASGI"
+PEER = ".NET"
 NONE = "-"
 BRIEF = 120
 """Characters of a line of an error."""
@@ -37,6 +38,19 @@ DELIVERED = Column("delivered %", "delivered_percent", 1)
 
 COLUMNS: dict[str, tuple[Column, ...]] = {
     "echo": (COST, RATE, *LATENCY, *BUSY),
+    "messagepack": (COST, RATE, *LATENCY, *BUSY),
+    "streaming": (
+        Column("server CPU µs/item", "cpu_us", 2, spread=True),
+        Column("items/s", "per_second", 0),
+        Column("p50 ms/stream", "p50_ms", 1),
+        *BUSY,
+    ),
+    "polling": (
+        Column("server CPU µs/round trip", "cpu_us", 1, spread=True),
+        Column("round trips/s", "per_second", 0),
+        *LATENCY,
+        *BUSY,
+    ),
     "fan": (COST, RATE, *LATENCY, *BUSY),
     "backplane": (COST, RATE, *LATENCY, *BUSY),
     "fanrate": (COST, RATE, Column("p50 ms", "p50_ms", 1), Column("p99 ms", "p99_ms", 1, spread=True), DELIVERED, *BUSY),
@@ -48,7 +62,7 @@ COLUMNS: dict[str, tuple[Column, ...]] = {
         Column("server CPU µs/connect", "connect_cpu_us", 0, spread=True),
     ),
 }
-"""Per suite; a message is a reply (echo) or a delivery (the others)."""
+"""Per suite; a message is a reply (echo, messagepack) or a delivery (the others)."""
 
 
 def values(runs: Sequence[Run], figure: str) -> list[float]:
@@ -67,7 +81,7 @@ def cell(column: Column, runs: Sequence[Run]) -> str:
     text = f"{statistics.median(found):.{column.digits}f}"
     if column.spread and len(found) > 1:
         text += f" [{min(found):.{column.digits}f}-{max(found):.{column.digits}f}]"
-    limited = column is RATE and (median_of(runs, "load_cpu_percent") or 0) >= LOAD_IS_THE_LIMIT
+    limited = column.figure == RATE.figure and (median_of(runs, "load_cpu_percent") or 0) >= LOAD_IS_THE_LIMIT
     return f"≥ {text}" if limited else text
 
 
@@ -81,23 +95,30 @@ def render(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join([line(header), "| " + " | ".join("-" * width for width in widths) + " |", *map(line, rows)])
 
 
+def without(row: list[str], index: int) -> list[str]:
+    """The row less the column at a negative index."""
+    return row[:index] + row[len(row) + index + 1 :]
+
+
 def suite_table(suite: Suite, runs: Sequence[Run]) -> str:
     columns = COLUMNS[suite.name]
     cost = "connect_cpu_us" if suite.name == "idle" else "cpu_us"
     rows = []
     for case in suite.cases:
         of_case = [run for run in runs if run.suite == suite.name and run.case == case.name]
-        reference = median_of([run for run in of_case if run.server == REFERENCE], cost)
+        reference, peer = (median_of([run for run in of_case if run.server == name], cost) for name in (REFERENCE, PEER))
         for server in suite.servers:
             mine = [run for run in of_case if run.server == server.name]
             if not mine:
                 continue
             own = median_of(mine, cost)
             ratio = f"{reference / own:.2f}" if reference and own else NONE
-            rows.append([case.name, server.name, *(cell(column, mine) for column in columns), ratio])
-    header = ["case", "server", *(column.title for column in columns), "vs raw"]
-    if all(row[-1] == NONE for row in rows):
-        header, rows = header[:-1], [row[:-1] for row in rows]
+            share = f"{own / peer:.2f}" if peer and own else NONE
+            rows.append([case.name, server.name, *(cell(column, mine) for column in columns), ratio, share])
+    header = ["case", "server", *(column.title for column in columns), "vs raw", "of .NET's CPU"]
+    for index in (-2, -1):
+        if all(row[index] == NONE for row in rows):
+            header, rows = without(header, index), [without(row, index) for row in rows]
     return render(header, rows) if rows else "Nothing was measured."
 
 

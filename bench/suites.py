@@ -5,17 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, get_args
 
 from bench import contenders, machine, processes
 from bench.contenders import Contender, Purpose
 from bench.generator import Figures, LoadFailed, run_load
 from bench.processes import Process, ServerFailed
 
-SuiteName = Literal["echo", "fan", "fanrate", "slow", "idle", "backplane"]
-SUITE_NAMES: tuple[SuiteName, ...] = ("echo", "fan", "fanrate", "slow", "idle", "backplane")
+SuiteName = Literal["echo", "messagepack", "streaming", "polling", "fan", "fanrate", "slow", "idle", "backplane"]
+SUITE_NAMES: tuple[SuiteName, ...] = get_args(SuiteName)
 
 ECHO_CONNECTIONS = 50
+STREAM_CONNECTIONS = 20
+POLLING_CONNECTIONS = 20
 FAN_CONNECTIONS = 1000
 FAN_CONNECTIONS_LARGE = 3000
 IDLE_CONNECTIONS = 5000
@@ -95,6 +97,35 @@ def echo_suite(plan: Plan) -> Suite:
     return Suite(name="echo", cases=cases, servers=servers)
 
 
+def compared_with_dotnet() -> tuple[Contender, ...]:
+    """For what neither Channels nor aiosignalr does alike: only Microsoft's server is a peer here."""
+    return (contenders.raw(), contenders.ours(), contenders.dotnet())
+
+
+def messagepack_suite(plan: Plan) -> Suite:
+    connections = plan.connections or ECHO_CONNECTIONS
+    options = ("--mode", "echo", "--connections", connections, "--warm", 0.7, "--secs", plan.seconds)
+    cases = tuple(
+        Case(name=f"depth {depth}", purpose="messagepack", connections=connections, options=(*options, "--depth", depth))
+        for depth in (1, 10)
+    )
+    return Suite(name="messagepack", cases=cases, servers=compared_with_dotnet())
+
+
+def streaming_suite(plan: Plan) -> Suite:
+    connections = plan.connections or STREAM_CONNECTIONS
+    options = ("--mode", "stream", "--connections", connections, "--warm", 0.7, "--secs", plan.seconds)
+    case = Case(name=f"{contenders.STREAM_ITEMS} items", purpose="stream", connections=connections, options=options)
+    return Suite(name="streaming", cases=(case,), servers=compared_with_dotnet())
+
+
+def polling_suite(plan: Plan) -> Suite:
+    connections = plan.connections or POLLING_CONNECTIONS
+    options = ("--connections", connections, "--warm", 0.7, "--secs", plan.seconds)
+    case = Case(name="POST and poll", purpose="polling", connections=connections, options=options)
+    return Suite(name="polling", cases=(case,), servers=compared_with_dotnet())
+
+
 def fan_case(plan: Plan, connections: int) -> Case:
     options = ("--mode", "fan", "--connections", connections, "--warm", 0.7, "--secs", plan.seconds)
     return Case(name=f"N={connections}", purpose="fan", connections=connections, options=options)
@@ -150,6 +181,9 @@ def suites_for(name: SuiteName | Literal["all"], plan: Plan) -> list[Suite]:
         sizes.append(FAN_CONNECTIONS_LARGE)
     makers: dict[SuiteName, Callable[[], list[Suite]]] = {
         "echo": lambda: [echo_suite(plan)],
+        "messagepack": lambda: [messagepack_suite(plan)],
+        "streaming": lambda: [streaming_suite(plan)],
+        "polling": lambda: [polling_suite(plan)],
         "fan": lambda: [fan_suite(plan, size) for size in sizes],
         "fanrate": lambda: [fanrate_suite(plan)],
         "slow": lambda: [slow_suite(plan)],
@@ -199,6 +233,9 @@ def warm_up(server: Contender, process: Process, port: int, case: Case, plan: Pl
     purpose: Purpose = "echo"
     if seconds and case.purpose == "echo":
         options = ("--mode", "echo", "--connections", WARM_CONNECTIONS, "--warm", 0, "--secs", seconds)
+    elif seconds and case.purpose in ("messagepack", "stream", "polling"):
+        purpose = case.purpose
+        options = (*case.options, "--warm", 0, "--secs", seconds)  # the later of two counts
     elif seconds:
         purpose = case.purpose
         options = ("--mode", "fan", "--connections", case.connections, "--warm", 0, "--secs", seconds)

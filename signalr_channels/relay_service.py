@@ -171,7 +171,9 @@ class RelayService:
 
     async def _leave(self, message: Leave) -> None:
         opened = self._runtime.get(message.connection_id)
-        if opened is None:
+        if self._runtime.lingering.pop(message.connection_id, None) is not None:
+            await self._answer(message, 202)
+        elif opened is None or opened.connection.is_closed:
             await self._answer(message, 404, "No Connection with that ID")
         elif not isinstance(opened.connection.transport, LongPollingTransport):
             await self._answer(message, 400, "Cannot terminate this connection using the DELETE endpoint.")

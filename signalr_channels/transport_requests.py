@@ -88,6 +88,9 @@ def check_not_bound(runtime: Runtime, connection_id: str, transport: str) -> Non
             detail = f"The connection is bound to {opened.connection.transport.name} already."
             raise Refusal(400, "Cannot change transports mid-connection", reason=CloseReason.PROTOCOL_ERROR, detail=detail)
         raise Refusal(409, reason=CloseReason.PROTOCOL_ERROR, detail="The connection of this token is open already.")
+    if connection_id in runtime.lingering:
+        detail = "The connection was bound to longPolling, and has ended."
+        raise Refusal(400, "Cannot change transports mid-connection", reason=CloseReason.PROTOCOL_ERROR, detail=detail)
 
 
 def accepts_event_stream(scope: Mapping[str, Any]) -> bool:

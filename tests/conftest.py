@@ -27,5 +27,5 @@ def redis_url(redis: Process) -> str:
 def peer_site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PeerSite]:
     """The peer site on uvicorn, in one process."""
     database = tmp_path_factory.mktemp("peer-site") / "db.sqlite3"
-    with serve_peer_site(database) as server:
+    with serve_peer_site(database, PEER_SIGNALR='{"HISTORY_FLUSH_INTERVAL": 0.02}') as server:  # many tests wait for their row
         yield PeerSite(server, database)

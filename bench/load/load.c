@@ -1,17 +1,21 @@
 /*
  * A WebSocket load generator for one server on the loopback: one thread, one epoll, no library.
  *
- *   load --mode echo|fan|idle --port N --path /x --connections N --message TEXT ... (see read_options)
+ *   load --mode echo|stream|fan|idle --port N --path /x --connections N --message TEXT ... (see read_options)
  *
  * It opens N connections, optionally greets (the SignalR handshake), warms up, measures a window, and prints one JSON object.
  * Server CPU (utime + stime, seconds) and resident memory of the processes in --pids are read from /proc at the edges of the window.
  *
  *   echo  each connection keeps --depth messages in flight; a reply is a record that contains --expect. Each message is a write of its
  *         own, as client libraries do it; with --batch, all that are due on a connection leave in one.
+ *   stream  each connection keeps one stream running: after the record that contains --done, --message is sent with the next number. An
+ *         item is a record that contains --expect; latency is that of a whole stream.
  *   fan   connection 0 publishes, all connections receive. Without --rate one broadcast is outstanding at a time; with it, broadcasts
  *         leave on a schedule and latency counts from the scheduled time, so a late publisher cannot hide a slow server.
  *         --slow K connections never read after the handshake.
  *   idle  open the connections, wait until the server is quiet, then hold them.
+ *
+ * With --binary, what follows the greeting is MessagePack: binary frames, each record behind its length as a VarInt.
  *
  * Limits: counts and times are checked in read_options; --limit ends the program whatever happens.
  * Not checked: the Sec-WebSocket-Accept hash. It proves a server to a stranger; here we started the server.
@@ -44,7 +48,7 @@
 #define SCRATCH (1 << 20)      /* one read; also the largest frame understood */
 #define EVENTS 1024
 #define RECORD_SEPARATOR 0x1e
-#define MARKER '#' /* followed by eight digits: the number of the broadcast */
+#define MARKER '#' /* followed by eight digits: the number of the broadcast or the stream */
 #define MARKER_DIGITS 8
 #define STALL_SECONDS 20.0
 #define DRAIN_SECONDS 3.0
@@ -57,7 +61,7 @@
 #define SLOW_SEGMENT 536
 
 enum phase { UNUSED, CONNECTING, UPGRADING, GREETING, OPEN, CLOSED };
-enum mode { ECHO, FAN, IDLE };
+enum mode { ECHO, STREAM, FAN, IDLE };
 
 struct bytes {
     uint8_t *data;
@@ -77,10 +81,10 @@ struct link {
 
 struct options {
     enum mode mode;
-    int port, connections, depth, batch, slow, greeting_replies, pid_count;
+    int port, connections, depth, batch, binary, slow, greeting_replies, pid_count;
     int pids[MAX_PIDS];
     double warm, seconds, rate, limit;
-    const char *path, *message, *expect, *greeting;
+    const char *path, *message, *expect, *done, *greeting;
 };
 
 /* Log-linear latency histogram: 64 steps to each doubling of nanoseconds, so a value is off by 1.6 % at most. */
@@ -96,12 +100,12 @@ struct figures {
 
 static struct options opt;
 static struct link *links;
-static double *sent_at; /* echo: [connection][depth]; fan: [broadcast] */
+static double *sent_at; /* echo, stream: [connection][depth]; fan: [broadcast] */
 static struct histogram latencies;
 static struct figures figures;
 static uint8_t scratch[SCRATCH];
 static int epoll_fd, ready, closed;
-static int64_t current = -1, first_counted = -1, last_counted = INT64_MAX; /* broadcast numbers */
+static int64_t current = -1, first_counted = -1, last_counted = INT64_MAX; /* numbers of broadcasts; of streams */
 static int awaited;                                                        /* connections the current broadcast has not reached */
 static int counting;                                                       /* inside the measured window */
 static uint64_t duplicates, out_of_order, unexpected;
@@ -129,7 +133,7 @@ static void print_json_text(const char *text)
     putchar('"');
 }
 
-static void fail(const char *format, ...)
+__attribute__((noreturn)) static void fail(const char *format, ...)
 {
     char text[512];
     va_list arguments;
@@ -316,29 +320,44 @@ static void append_frame(struct link *link, uint8_t opcode, const void *payload,
         masked[i] ^= key[i & 3];
 }
 
+/* The message with the number in the place behind the marker. It stays valid until the next call. */
+static const char *numbered(int64_t number)
+{
+    static char message[MAX_MESSAGE + 1];
+    char digits[32];
+    strcpy(message, opt.message);
+    snprintf(digits, sizeof digits, "%0*ld", MARKER_DIGITS, (long)number);
+    memcpy(strchr(message, MARKER) + 1, digits, MARKER_DIGITS);
+    return message;
+}
+
+static void start_stream(struct link *link, double now)
+{
+    sent_at[link - links] = now;
+    const char *message = numbered(++current);
+    append_frame(link, 1, message, strlen(message));
+    flush(link);
+}
+
 static void send_echo(struct link *link, double now)
 {
     sent_at[(size_t)(link - links) * opt.depth + link->oldest] = now; /* the slot just freed is the newest one's */
-    append_frame(link, 1, opt.message, strlen(opt.message));
+    append_frame(link, opt.binary ? 2 : 1, opt.message, strlen(opt.message));
     if (!opt.batch && !link->waits_to_write)
         flush(link);
 }
 
 static void publish(double at)
 {
-    static char message[MAX_MESSAGE + 1];
     current++;
     if (current >= MAX_BROADCASTS)
         fail("more than %d broadcasts", MAX_BROADCASTS);
     if (links[0].phase != OPEN)
         fail("the publisher's connection was closed");
-    strcpy(message, opt.message);
-    char digits[32];
-    snprintf(digits, sizeof digits, "%0*ld", MARKER_DIGITS, (long)current);
-    memcpy(strchr(message, MARKER) + 1, digits, MARKER_DIGITS);
+    const char *message = numbered(current);
     sent_at[current] = at;
     awaited = opt.connections - opt.slow - closed;
-    append_frame(&links[0], 1, message, strlen(message));
+    append_frame(&links[0], opt.binary ? 2 : 1, message, strlen(message));
     flush(&links[0]);
 }
 
@@ -346,8 +365,10 @@ static void publish(double at)
 
 static void note_unexpected(const uint8_t *record, size_t length)
 {
-    static const char ping[] = "{\"type\":6}";
+    static const char ping[] = "{\"type\":6}", packed_ping[] = "\x91\x06";
     if (length >= sizeof ping - 1 && !memcmp(record, ping, sizeof ping - 1))
+        return;
+    if (opt.binary && length == sizeof packed_ping - 1 && !memcmp(record, packed_ping, length))
         return;
     unexpected++;
     if (!unexpected_sample[0])
@@ -379,6 +400,26 @@ static void on_echo(struct link *link, double now)
     }
     send_echo(link, now);
     link->oldest = (link->oldest + 1) % opt.depth;
+}
+
+static int contains(const uint8_t *record, size_t length, const char *text)
+{
+    return memmem(record, length, text, strlen(text)) != NULL;
+}
+
+static void on_stream_record(struct link *link, const uint8_t *record, size_t length, double now)
+{
+    if (contains(record, length, opt.expect)) {
+        figures.messages += counting;
+    } else if (contains(record, length, opt.done)) {
+        if (contains(record, length, "\"error\""))
+            fail("a stream failed: %.*s", (int)(length < 200 ? length : 200), record);
+        if (counting)
+            record_latency(now - sent_at[link - links]);
+        start_stream(link, now);
+    } else {
+        note_unexpected(record, length);
+    }
 }
 
 static void on_broadcast(struct link *link, const uint8_t *record, size_t length, double now)
@@ -417,7 +458,9 @@ static void on_record(struct link *link, const uint8_t *record, size_t length, d
         on_greeting_reply(link, record, length);
     else if (link->phase != OPEN || link->never_reads)
         return;
-    else if (opt.mode == IDLE || !memmem(record, length, opt.expect, strlen(opt.expect)))
+    else if (opt.mode == STREAM)
+        on_stream_record(link, record, length, now);
+    else if (opt.mode == IDLE || !contains(record, length, opt.expect))
         note_unexpected(record, length);
     else if (opt.mode == ECHO)
         on_echo(link, now);
@@ -425,10 +468,33 @@ static void on_record(struct link *link, const uint8_t *record, size_t length, d
         on_broadcast(link, record, length, now);
 }
 
+/* Length of the MessagePack record at the start, without its VarInt (little end first, seven bits a byte), whose size is left in *prefix. */
+static size_t read_length(const uint8_t *data, size_t available, size_t *prefix)
+{
+    size_t length = 0;
+    for (*prefix = 0; *prefix < available && *prefix < 5;) {
+        uint8_t byte = data[(*prefix)++];
+        length |= (size_t)(byte & 127) << 7 * (*prefix - 1);
+        if (byte < 128) {
+            if (length > available - *prefix)
+                break;
+            return length;
+        }
+    }
+    fail("a message of %zu bytes does not end with a record", available);
+}
+
 /* A server may put several records in one message (.NET does when its pipe holds more than one). */
 static void on_message(struct link *link, const uint8_t *message, size_t length, double now)
 {
     while (length && link->phase != CLOSED) {
+        if (opt.binary && link->phase == OPEN) {
+            size_t prefix, size = read_length(message, length, &prefix);
+            on_record(link, message + prefix, size, now);
+            message += prefix + size;
+            length -= prefix + size;
+            continue;
+        }
         const uint8_t *end = memchr(message, RECORD_SEPARATOR, length);
         size_t record = end ? (size_t)(end - message) : length;
         on_record(link, message, record, now);
@@ -620,11 +686,13 @@ static void pump_until(double until)
         pump(until);
 }
 
-static void run_echo(void)
+static void run_calls(void)
 {
     double now = now_seconds();
     for (int i = 0; i < opt.connections; i++) {
-        for (int j = 0; j < opt.depth; j++) {
+        if (opt.mode == STREAM)
+            start_stream(&links[i], now);
+        for (int j = 0; opt.mode == ECHO && j < opt.depth; j++) {
             send_echo(&links[i], now);
             links[i].oldest = (links[i].oldest + 1) % (uint32_t)opt.depth;
         }
@@ -761,10 +829,12 @@ static enum mode read_mode(const char *name)
 {
     if (!strcmp(name, "echo"))
         return ECHO;
+    if (!strcmp(name, "stream"))
+        return STREAM;
     if (!strcmp(name, "fan"))
         return FAN;
     if (strcmp(name, "idle"))
-        fail("--mode must be echo, fan or idle, not %s", name);
+        fail("--mode must be echo, stream, fan or idle, not %s", name);
     return IDLE;
 }
 
@@ -774,10 +844,10 @@ static void read_options(int argc, char **argv)
                                           {"depth", 1, 0, 'd'},   {"warm", 1, 0, 'w'},     {"secs", 1, 0, 's'},  {"rate", 1, 0, 'r'},
                                           {"slow", 1, 0, 'k'},    {"message", 1, 0, 't'},  {"expect", 1, 0, 'e'}, {"greeting", 1, 0, 'g'},
                                           {"replies", 1, 0, 'y'}, {"pids", 1, 0, 'i'},     {"limit", 1, 0, 'l'}, {"batch", 0, 0, 'b'},
-                                          {0, 0, 0, 0}};
+                                          {"done", 1, 0, 'o'},    {"binary", 0, 0, 'x'},   {0, 0, 0, 0}};
     opt = (struct options){.connections = 50, .depth = 1, .warm = 0.5, .seconds = 2, .limit = 120};
     opt.path = "/";
-    opt.message = opt.expect = "";
+    opt.message = opt.expect = opt.done = "";
     int letter;
     while ((letter = getopt_long(argc, argv, "", names, NULL)) != -1) {
         switch (letter) {
@@ -793,6 +863,8 @@ static void read_options(int argc, char **argv)
         case 'k': opt.slow = (int)bounded("slow", optarg, 0, MAX_CONNECTIONS); break;
         case 't': opt.message = optarg; break;
         case 'e': opt.expect = optarg; break;
+        case 'o': opt.done = optarg; break;
+        case 'x': opt.binary = 1; break;
         case 'g': opt.greeting = optarg; break;
         case 'y': opt.greeting_replies = (int)bounded("replies", optarg, 0, 100); break;
         case 'i': read_pids(optarg); break;
@@ -806,8 +878,10 @@ static void read_options(int argc, char **argv)
         fail("--path or --message is too long");
     if (opt.mode != IDLE && !*opt.message)
         fail("--message is needed");
-    if (opt.mode == FAN && (!strchr(opt.message, MARKER) || strlen(strchr(opt.message, MARKER)) <= MARKER_DIGITS))
-        fail("a broadcast --message needs %c and %d digits", MARKER, MARKER_DIGITS);
+    if ((opt.mode == FAN || opt.mode == STREAM) && (!strchr(opt.message, MARKER) || strlen(strchr(opt.message, MARKER)) <= MARKER_DIGITS))
+        fail("the --message of a broadcast or a stream needs %c and %d digits", MARKER, MARKER_DIGITS);
+    if (opt.mode == STREAM && (!*opt.expect || !*opt.done || opt.depth != 1 || opt.binary))
+        fail("--mode stream needs --expect and --done, and takes neither --depth nor --binary");
     if (opt.slow && (opt.mode != FAN || opt.slow >= opt.connections))
         fail("--slow needs --mode fan and more --connections");
     if (opt.rate * (opt.warm + opt.seconds) > MAX_BROADCASTS - JOIN_TRIES)
@@ -817,7 +891,7 @@ static void read_options(int argc, char **argv)
 static void prepare(void)
 {
     links = allocate((size_t)opt.connections, sizeof *links);
-    sent_at = allocate(opt.mode == ECHO ? (size_t)opt.connections * (size_t)opt.depth : MAX_BROADCASTS, sizeof *sent_at);
+    sent_at = allocate(opt.mode == ECHO || opt.mode == STREAM ? (size_t)opt.connections * (size_t)opt.depth : MAX_BROADCASTS, sizeof *sent_at);
     for (int i = 0; i < opt.connections; i++)
         links[i].last_broadcast = -1;
     /* Spread over the order of connecting, never the publisher, so that a server that sends in turn has healthy ones on both sides. */
@@ -875,8 +949,8 @@ int main(int argc, char **argv)
     read_options(argc, argv);
     prepare();
     open_connections();
-    if (opt.mode == ECHO)
-        run_echo();
+    if (opt.mode == ECHO || opt.mode == STREAM)
+        run_calls();
     else if (opt.mode == FAN)
         run_fan();
     else

@@ -106,6 +106,13 @@ class LongPollingTransport:
         data = self._take()
         return Poll(PollOutcome.DATA, data) if data else Poll(PollOutcome.OVER)
 
+    def put_back(self, poll: Poll) -> None:
+        """The client of a poll that was answered is not there any more: keep what it was to get for the next one."""
+        if poll.data:
+            self._chunks.insert(0, poll.data)
+            self._size += len(poll.data)
+            self._wake()
+
     def supersede(self) -> None:
         """End the poll under way, if there is one."""
         waiting, self._poll = self._poll, None

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 from signalr_channels.protocols.base import EncodedMessage
 
-__all__ = ["DONE", "FakeTransport", "Resume", "Transport", "step"]
+__all__ = ["DONE", "FakeTransport", "Primed", "Resume", "Transport", "step"]
 
 
 class Transport(Protocol):
@@ -41,18 +41,52 @@ DONE: Awaitable[None] = _Done()  # type: ignore[assignment]
 """What a transport gives back for a write that is done already."""
 
 
+class Primed:
+    """
+    The iterator of an awaitable that was stepped once: gives what it gave, then goes on with it.
+
+    ``yield from`` it: whatever is sent or thrown, a cancellation above all, reaches the awaitable.
+    """
+
+    __slots__ = ("_first", "_iterator")
+
+    def __init__(self, iterator: Generator[Any, Any, Any], first: Any) -> None:
+        self._iterator = iterator
+        self._first = first
+
+    def __iter__(self) -> Primed:
+        return self
+
+    def __next__(self) -> Any:
+        return self.send(None)
+
+    def send(self, value: Any) -> Any:
+        """Go on."""
+        if self._first is not None:
+            first, self._first = self._first, None
+            return first
+        return self._iterator.send(value)
+
+    def throw(self, *error: Any) -> Any:
+        """Raise in the awaitable."""
+        self._first = None
+        return self._iterator.throw(*error)
+
+    def close(self) -> None:
+        """End the awaitable."""
+        self._iterator.close()
+
+
 class Resume:
     """The rest of an awaitable that was run up to its first suspension: await it to finish."""
 
-    __slots__ = ("_future", "_iterator")
+    __slots__ = ("_primed",)
 
     def __init__(self, iterator: Generator[Any, Any, Any], future: Any) -> None:
-        self._iterator = iterator
-        self._future = future
+        self._primed = Primed(iterator, future)
 
     def __await__(self) -> Generator[Any, Any, Any]:
-        yield self._future
-        return (yield from self._iterator)
+        return (yield from self._primed)
 
 
 def step(awaitable: Awaitable[None]) -> Resume | None:

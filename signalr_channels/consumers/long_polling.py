@@ -9,7 +9,7 @@ from typing import Any
 from signalr_channels.connections.long_polling import LongPollingTransport, Poll, PollOutcome
 from signalr_channels.endpoints import HubEndpoint
 from signalr_channels.gate import Admission, Refusal
-from signalr_channels.responses import NO_CACHE, respond
+from signalr_channels.responses import NO_CACHE, NOT_FOUND_TEXT, respond
 from signalr_channels.runtime import Runtime
 from signalr_channels.sessions import check_room, open_connection
 from signalr_channels.tokens import ConnectionToken
@@ -94,7 +94,11 @@ async def _wait(runtime: Runtime, transport: LongPollingTransport, receive: Rece
     gone = asyncio.ensure_future(_client_gone(receive))
     try:
         await asyncio.wait([poll, gone], return_when=asyncio.FIRST_COMPLETED)
-        return poll.result() if poll.done() else None
+        if not gone.done():
+            return poll.result()
+        if poll.done():  # in the same moment
+            transport.put_back(poll.result())
+        return None
     finally:
         poll.cancel()
         gone.cancel()
@@ -110,14 +114,19 @@ async def _client_gone(receive: Receive) -> None:
 
 async def serve_delete(runtime: Runtime, connection_id: str, send: Send, headers: Headers) -> None:
     """
-    End a long-polling connection; a poll under way is answered with a Close.
+    End a long-polling connection; a poll under way is answered with a Close. What was not fetched of one that has ended is dropped.
 
     Raises:
-        Refusal: 400 for a connection that is not bound to long polling.
+        Refusal: 400 for a connection that is not bound to long polling, 404 for one that has ended.
     """
+    if runtime.lingering.pop(connection_id, None) is not None:
+        await respond(send, 202, headers=headers)
+        return
     opened = runtime.get(connection_id)
     if opened is None or not isinstance(opened.connection.transport, LongPollingTransport):
         raise Refusal(400, "Cannot terminate this connection using the DELETE endpoint.")
+    if opened.connection.is_closed:
+        raise Refusal(404, NOT_FOUND_TEXT)
     await respond(send, 202, headers=headers)
     opened.connection.end_input()
     runtime.lingering.pop(connection_id, None)

@@ -37,6 +37,8 @@ async def take_body(runtime: Runtime, buffer_size: int, receive: Receive, connec
     """
     opened = runtime.get(connection_id)
     if opened is None:
+        if connection_id in runtime.lingering:
+            raise Refusal(404, NOT_FOUND_TEXT)
         opened = await _park(runtime, buffer_size, receive, connection_id)
         if opened is None:
             return

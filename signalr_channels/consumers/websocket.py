@@ -11,7 +11,7 @@ from channels.consumer import AsyncConsumer
 
 from signalr_channels.backplane.ownership import HERE
 from signalr_channels.connections.connection import Connection
-from signalr_channels.connections.transports import DONE
+from signalr_channels.connections.transports import DONE, Primed
 from signalr_channels.consumers.elsewhere import attach_elsewhere
 from signalr_channels.consumers.uvicorn_fast_path import FastPath, find_fast_path
 from signalr_channels.endpoints import HubEndpoint
@@ -139,8 +139,7 @@ class ReceiveOrFlush:
         except StopIteration as stop:
             return stop.value
         self._connection.uncork()
-        yield future
-        return (yield from iterator)
+        return (yield from Primed(iterator, future))
 
 
 def websocket_event(message: EncodedMessage) -> Mapping[str, Any]:
@@ -236,6 +235,8 @@ class WebSocketConsumer(AsyncConsumer):  # type: ignore[misc]
             if not opened.can_reattach:
                 check_not_bound(runtime, token.connection_id, "webSockets")
         else:
+            if token is not None:
+                check_not_bound(runtime, token.connection_id, "webSockets")
             check_room(runtime, endpoint)
         return token
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from functools import lru_cache
-from typing import Any
+from typing import Annotated, Any, get_origin
 
 import msgspec
 
@@ -89,5 +89,6 @@ def read_result(protocol: HubProtocol, completion: Completion, result_type: Any)
     try:
         return _decoder(protocol, result_type)(raw if isinstance(raw, msgspec.Raw) else msgspec.Raw(raw))
     except ArgumentBindingError as error:
-        name = getattr(result_type, "__name__", str(result_type))
+        plain_type = result_type.__origin__ if get_origin(result_type) is Annotated else result_type
+        name = getattr(plain_type, "__name__", str(plain_type))
         raise ClientResultError(f"Error trying to deserialize result to {name}. {error.text}") from error

@@ -34,7 +34,7 @@ from signalr_channels.hubs.groups import GroupManager
 from signalr_channels.hubs.hub import Hub
 from signalr_channels.hubs.methods import HubMethod
 from signalr_channels.hubs.permissions import PermissionRequest, is_permitted
-from signalr_channels.hubs.streams import UploadStream
+from signalr_channels.hubs.streams import UploadStream, send_items
 from signalr_channels.protocols.base import Data
 from signalr_channels.protocols.core.engine import ConnectionFailed, Event, HandshakeCompleted
 from signalr_channels.protocols.endings import CloseReason
@@ -436,8 +436,8 @@ class HubSession:
 
     def _stream_ended(self, message: StreamInvocation, uploads: Sequence[UploadStream], task: asyncio.Task[Any]) -> None:
         self._close_uploads(message.stream_ids, uploads)
-        if self._streams is not None:
-            self._streams.pop(message.invocation_id, None)
+        if self._streams is not None and self._streams.get(message.invocation_id) is task:
+            del self._streams[message.invocation_id]
         if task.cancelled():  # before its first item
             self.connection.send(Completion(invocation_id=message.invocation_id))
 
@@ -449,12 +449,7 @@ class HubSession:
             return
         iterator = items.__aiter__()
         try:
-            async for item in iterator:
-                connection.send(StreamItem(invocation_id=invocation_id, item=item))
-                if connection.is_congested:
-                    await connection.drain()
-                if connection.is_closed:
-                    break
+            await send_items(connection, invocation_id, iterator)
         except asyncio.CancelledError:
             # Cancelled by the client, or by the end of the connection: an orderly end either way.
             await _close_iterator(iterator, method)
@@ -462,11 +457,18 @@ class HubSession:
             self._log_failure(method, error)
             await _close_iterator(iterator, method)  # it is still open if an item could not be encoded
             text = self.dispatcher.describe("An error occurred on the server while streaming results.", error)
+            self._free_stream_id(invocation_id)
             self._complete_error(invocation_id, text)
             return
         else:
             await _close_iterator(iterator, method)
+        self._free_stream_id(invocation_id)
         connection.send(Completion(invocation_id=invocation_id))
+
+    def _free_stream_id(self, invocation_id: str) -> None:
+        """Before its completion is sent: the client may use the id again at once."""
+        if self._streams is not None and self._streams.get(invocation_id) is asyncio.current_task():
+            del self._streams[invocation_id]
 
     def _cancel(self, message: CancelInvocation) -> None:
         if self._streams is not None and (task := self._streams.get(message.invocation_id)) is not None:

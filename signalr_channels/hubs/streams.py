@@ -1,17 +1,70 @@
-"""Upload streams: items a client sends while a hub method runs."""
+"""Streams in both directions: items a hub method sends while it runs, and items a client sends meanwhile."""
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Generator
 from typing import Any
 
 import msgspec
 
+from signalr_channels.connections.connection import Connection
+from signalr_channels.connections.transports import Primed
 from signalr_channels.exceptions import ArgumentBindingError, ConnectionClosed, HubException
+from signalr_channels.protocols.messages import StreamItem
 
-__all__ = ["UploadStream"]
+__all__ = ["NextOrFlush", "UploadStream", "send_items"]
+
+
+class NextOrFlush:
+    """Awaits the next item of a stream; if that takes time, what the connection has to say is written first."""
+
+    __slots__ = ("_connection", "_iterator")
+
+    def __init__(self, connection: Connection, iterator: AsyncIterator[Any]) -> None:
+        self._connection = connection
+        self._iterator = iterator
+
+    def __await__(self) -> Generator[Any, Any, Any]:
+        step = self._iterator.__anext__().__await__()
+        try:
+            future = next(step)
+        except StopIteration as stop:
+            return stop.value
+        self._connection.uncork()
+        return (yield from Primed(step, future))
+
+
+async def send_items(connection: Connection, invocation_id: str, iterator: AsyncIterator[Any]) -> None:
+    """
+    Send the items of a stream as they come, those that come at once together.
+
+    Returns when there are no more, or the connection has ended. Waits while the client does not read.
+
+    Raises:
+        LocalProtocolError: An item cannot be encoded.
+        Exception: What the stream raises.
+    """
+    next_item = NextOrFlush(connection, iterator)
+    try:
+        while not connection.is_closed:
+            connection.cork()
+            try:
+                item = await next_item
+            except StopAsyncIteration:
+                return
+            connection.cork()
+            connection.send(StreamItem(invocation_id=invocation_id, item=item))
+            if not connection.has_room:
+                connection.uncork()
+                if connection.is_congested:
+                    await connection.drain()
+                else:
+                    await asyncio.sleep(0)  # the event loop notices only between turns that a client does not read
+                    connection.start_turn()
+    finally:
+        connection.uncork()
 
 
 class UploadStream:

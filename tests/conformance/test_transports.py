@@ -14,6 +14,7 @@ import pytest
 
 from signalr_channels import Disconnect, Hub, hub_method
 from signalr_channels.endpoints import HubEndpoint
+from signalr_channels.protocols.messages import Invocation
 from tests.conformance.asgi import SSE, Answer, Polls, Site
 from tests.conformance.wire import Request, raw_socket, request
 from tests.integration.raw import HANDSHAKE, SEPARATOR, call, negotiate
@@ -534,6 +535,17 @@ async def test_a_poll_may_be_aborted_and_begun_anew(site: Site) -> None:
     await poll.finish()
     await polls.post(call("Echo", "x"))
     assert (await polls.poll()).body == result("x")
+
+
+async def test_what_comes_in_the_moment_a_poll_is_aborted_is_not_lost(site: Site) -> None:
+    polls = await site.polls("/hub")
+    poll = polls.start_poll()
+    assert await poll.is_silent()
+    (connection,) = site.runtime.store
+    poll.cut()
+    connection.send(Invocation(target="news", arguments=[1]))
+    await poll.finish()
+    assert (await polls.poll()).body == b'{"type":1,"target":"news","arguments":[1]}\x1e'
 
 
 async def test_a_client_that_stays_away_between_polls_is_gone_after_the_disconnect_timeout(site: Site, hub: type[StageHub]) -> None:

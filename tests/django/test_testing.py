@@ -15,17 +15,20 @@ from typing import Any
 
 import pytest
 from asgiref.sync import async_to_sync, sync_to_async
+from channels.testing import WebsocketCommunicator
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import AnonymousUser
 from django.db import connections, transaction
 from django.test import SimpleTestCase, TestCase, TransactionTestCase, override_settings
 
 from signalr_channels import CloseReason, Disconnect, Hub, HubException, HubFilter, get_hub_context, hub_method
+from signalr_channels.endpoints import HubEndpoint
 from signalr_channels.exceptions import ConnectionClosed, HubDefinitionError, LocalProtocolError, RequestRefused, WrongContext
 from signalr_channels.hubs.permissions import IsAuthenticated, IsStaff
 from signalr_channels.models import Connection, LifetimeEvent
 from signalr_channels.pytest_plugin import hub_communicator
 from signalr_channels.recorder import Recorder, use_recorder
+from signalr_channels.routing import HubRouter
 from signalr_channels.runtime import get_runtime
 from signalr_channels.signals import lifetime_event
 from signalr_channels.testing import ClientCall, HubCommunicator, HubInvocationError, upload
@@ -847,3 +850,20 @@ def test_it_can_be_imported_without_a_server() -> None:
         env={"DJANGO_SETTINGS_MODULE": "tests.peer_site.settings"},
     )
     assert result.stdout.split() == ["ClientCall", "HubCommunicator", "HubInvocationError", "HubStream", "upload"], result.stderr
+
+
+# Beside other ways to test
+
+
+async def test_a_communicator_of_channels_in_the_same_test() -> None:
+    router = HubRouter([HubEndpoint("hubs/shop", ShopHub, {})])
+    async with HubCommunicator(ShopHub) as client:
+        socket = WebsocketCommunicator(router, "/hubs/shop")
+        assert (await socket.connect())[0]
+        await socket.send_to('{"protocol":"json","version":1}\x1e')
+        assert await socket.receive_from() == "{}\x1e"
+        assert "welcome" in await socket.receive_from()
+        await client.ainvoke("SendMessage", "everybody", "hi")
+        assert await socket.receive_from() == '{"type":1,"target":"messageReceived","arguments":["hi"]}\x1e'
+        await socket.disconnect()
+        await client.receive("left")

@@ -108,7 +108,10 @@ class Talker:
 
     def _take(self, frame: bytes) -> None:
         ping = self.body(Ping())
-        self._messages.extend(bytes(body) for body in self._splitter.feed(frame) if body != ping)
+        for body in self._splitter.feed(frame):
+            assert isinstance(body, bytes)
+            if body != ping:
+                self._messages.append(body)
 
     def body(self, message: HubMessage) -> bytes:
         """What :meth:`receive` gives for a message."""

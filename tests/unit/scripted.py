@@ -135,6 +135,7 @@ class ScriptedClient:
         self.finishing: asyncio.Task[None] | None = None
         self.connection.on_end = self._ended
         self._read = 0
+        self._unread: list[dict[str, Any]] = []
         self._ids = itertools.count()
 
     @property
@@ -184,9 +185,15 @@ class ScriptedClient:
 
     def received(self) -> list[dict[str, Any]]:
         """What has come since the last look, the handshake response left out."""
-        new = self.transport.written[self._read :]
+        self._look()
+        messages, self._unread = self._unread, []
+        return messages
+
+    def _look(self) -> None:
+        """Take in what was written since the last look; a frame may hold several messages."""
+        for frame in self.transport.written[self._read :]:
+            self._unread += [decode(data + b"\x1e") for data in frame.split(b"\x1e")[:-1] if data != b"{}"]
         self._read = len(self.transport.written)
-        return [decode(data) for data in new if data != b"{}\x1e"]
 
     async def receive(self, count: int = 1) -> Any:
         """Wait for the next message, or the next ``count`` as a list."""
@@ -195,11 +202,10 @@ class ScriptedClient:
         async def read() -> None:
             while len(messages) < count:
                 self.transport.changed.clear()
-                while len(messages) < count and self._read < len(self.transport.written):
-                    data = self.transport.written[self._read]
-                    self._read += 1
-                    if data != b"{}\x1e":
-                        messages.append(decode(data))
+                self._look()
+                wanted = count - len(messages)
+                messages.extend(self._unread[:wanted])
+                del self._unread[:wanted]
                 if len(messages) < count:
                     await self.transport.changed.wait()
 

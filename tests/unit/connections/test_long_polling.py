@@ -134,6 +134,21 @@ async def test_a_connection_over_polls_is_not_congested_by_what_fits() -> None:
     assert fetched.data + rest.data == JSON.encode(invocation) * 4
 
 
+async def test_what_the_client_of_a_poll_did_not_get_comes_first_in_the_next() -> None:
+    transport = make_transport()
+    await transport.write(message(b"a"))
+    first = await transport.poll(TIMEOUT)
+    await transport.write(message(b"b"))
+    transport.put_back(first)
+    assert await transport.poll(TIMEOUT) == data(b"ab")
+    transport.put_back(EMPTY)
+    waiting = asyncio.ensure_future(transport.poll(TIMEOUT))
+    await settle()
+    assert not waiting.done()
+    transport.put_back(first)
+    assert await waiting == data(b"a")
+
+
 async def test_the_end_of_a_connection_is_fetched_after_what_waited() -> None:
     transport = make_transport(buffer_size=10)
     connection = Connection(connection_id="one", engine=CoreEngine(hub_protocols=[JSON]), transport=transport, clock=Clock())

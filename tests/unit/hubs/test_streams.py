@@ -84,10 +84,10 @@ class StreamHub(Hub):
             self.log.append("closed")
 
     @hub_method
-    async def noting(self) -> AsyncIterator[int]:
+    async def noting(self) -> AsyncIterator[str]:
         for i in range(100):
             self.log.append(i)
-            yield i
+            yield "x" * 4096
 
     @hub_method
     async def wait(self) -> str:
@@ -288,7 +288,7 @@ async def test_a_stream_waits_for_a_client_that_does_not_read(hub: type[StreamHu
         client.transport.pause()
         client.stream("Noting")
         await settle()
-        assert hub.log == [0]
+        assert len(hub.log) < 10  # a few are written together
         client.transport.resume()
         assert len(await client.receive(101)) == 101
         assert hub.log == list(range(100))
