@@ -170,6 +170,9 @@ def started(url: str, transport: HttpTransportType, encoding: HubProtocolEncodin
         # See test_signalrcore.py: stop() waits for whatever the server sends next.
         client.connection.send("AbortMe", [])
         assert client.next_state() == "closed"
+        # A client of server-sent events that the server has ended leaves its socket to the garbage collector (1.0.2).
+        if transport is HttpTransportType.server_sent_events:
+            client.connection.transport._client.sock.close()
 
 
 @signalrcore_ways
