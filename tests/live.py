@@ -94,7 +94,7 @@ def server_command(application: str, port: int) -> list[str]:
     """uvicorn as documented for production."""
     return [
         sys.executable, "-m", "uvicorn", application, "--host", "127.0.0.1", "--port", str(port), "--loop", "uvloop", "--http", "httptools",
-        "--ws", "websockets-sansio", "--ws-per-message-deflate", "false", "--ws-ping-interval", "0",
+        "--ws", "websockets-sansio", "--ws-per-message-deflate", "false", "--ws-ping-interval", "0", "--timeout-keep-alive", "130",
         "--no-access-log", "--log-level", "warning", "--timeout-graceful-shutdown", "5",
     ]  # fmt: skip
 

@@ -17,6 +17,8 @@ UVICORN = [
         "false",
         "--ws-ping-interval",
         "0",
+        "--timeout-keep-alive",
+        "130",
     ),
     *("--no-access-log", "--log-level", "warning", "--backlog", "4096", "--timeout-graceful-shutdown", "10"),
 ]
