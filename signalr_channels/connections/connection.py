@@ -369,7 +369,10 @@ class Connection:
         Not while the client reads too slowly, nor after a lot was written in one turn of the loop: event loops notice only between turns
         that a client does not read. :meth:`start_turn` makes room again.
         """
-        return not self.is_congested and self._turn_bytes <= LONGEST_TURN
+        if self._writer is not None or self._turn_bytes > LONGEST_TURN:
+            return False
+        replay = self.engine.replay
+        return replay is None or not replay.is_full
 
     def start_turn(self) -> None:
         """The event loop has had a turn."""

@@ -300,7 +300,7 @@ class HubSession:
     # Plain invocations
 
     def _invoke(self, message: Invocation) -> bool:
-        if self._start is not None or not self._has_room():
+        if self._start is not None or not (self.connection.has_room or self._has_room()):
             return False
         bound = self._methods.get(message.target) or self._methods.get(message.target.lower())
         if bound is None:
