@@ -56,11 +56,11 @@ class Admission:
     """When the access token runs out, in seconds since 1970."""
 
 
-def clean(text: str | None) -> str:
-    """A text from the wire for a log or a page: one line, bounded, printable."""
+def clean(text: str | None, length: int = LONGEST_TEXT) -> str:
+    """A text from the wire for a log or a page: one line, at most ``length`` characters, printable."""
     if not text:
         return ""
-    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text[:LONGEST_TEXT])
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text[:length])
 
 
 def describe_request(scope: Mapping[str, Any], endpoint: HubEndpoint, connection_id: str = "", transport: str = "") -> ConnectionInfo:

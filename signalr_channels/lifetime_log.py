@@ -6,6 +6,7 @@ import logging
 from dataclasses import replace
 
 from signalr_channels.connections.connection import Connection
+from signalr_channels.gate import clean
 from signalr_channels.hubs.lifetime import ConnectionInfo, LifetimeEventKind
 from signalr_channels.protocols.endings import CloseReason, Disconnect
 from signalr_channels.runtime import Runtime
@@ -68,4 +69,4 @@ def ending_detail(disconnect: Disconnect) -> str:
         text = "No handshake within the setting HANDSHAKE_TIMEOUT."
     elif disconnect.reason is CloseReason.PING_TIMEOUT:
         text = "The client was silent for the setting CLIENT_TIMEOUT_INTERVAL."
-    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text[:LONGEST_DETAIL])
+    return clean(text, LONGEST_DETAIL)

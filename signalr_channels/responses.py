@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from signalr_channels.gate import Refusal
 
-__all__ = ["NOT_FOUND_TEXT", "NO_CACHE", "deny_websocket", "respond"]
+__all__ = ["NOT_FOUND_TEXT", "NO_CACHE", "client_gone", "deny_websocket", "respond"]
 
 NOT_FOUND_TEXT = "No Connection with that ID"
 NO_CACHE = (
@@ -28,6 +28,12 @@ async def respond(send: Send, status: int, body: bytes = b"", *, content_type: b
         all_headers.append((b"content-type", content_type))
     await send({"type": "http.response.start", "status": status, "headers": [*all_headers, *headers]})
     await send({"type": "http.response.body", "body": body})
+
+
+async def client_gone(receive: Callable[[], Awaitable[Any]]) -> None:
+    """Return when the client of a request has left, or has its whole answer."""
+    while (await receive())["type"] != "http.disconnect":
+        pass
 
 
 async def deny_websocket(scope: Mapping[str, Any], send: Send, refusal: Refusal) -> None:

@@ -26,7 +26,7 @@ from signalr_channels.endpoints import HubEndpoint
 from signalr_channels.exceptions import BackplaneUnavailable
 from signalr_channels.gate import Admission, Refusal
 from signalr_channels.protocols.endings import CloseReason
-from signalr_channels.responses import NO_CACHE, NOT_FOUND_TEXT, respond
+from signalr_channels.responses import NO_CACHE, NOT_FOUND_TEXT, client_gone, respond
 from signalr_channels.runtime import Runtime
 from signalr_channels.tokens import ConnectionToken
 from signalr_channels.transport_requests import accepts_event_stream
@@ -147,7 +147,7 @@ async def _poll(
 
     conversation = await _start(runtime, owner, make)
     answering = asyncio.ensure_future(conversation.receive(timeout + relay.ack_timeout))
-    gone = asyncio.ensure_future(_client_gone(receive))
+    gone = asyncio.ensure_future(client_gone(receive))
     try:
         await asyncio.wait([answering, gone], return_when=asyncio.FIRST_COMPLETED)
         if not answering.done():
@@ -166,11 +166,6 @@ async def _poll(
         await respond(send, 200, answer.data, content_type=b"application/octet-stream", headers=all_headers)
     else:
         await respond(send, 200 if answer.outcome == "empty" else 204, headers=all_headers)
-
-
-async def _client_gone(receive: Receive) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass
 
 
 # Web sockets

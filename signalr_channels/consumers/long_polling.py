@@ -9,7 +9,7 @@ from typing import Any
 from signalr_channels.connections.long_polling import LongPollingTransport, Poll, PollOutcome
 from signalr_channels.endpoints import HubEndpoint
 from signalr_channels.gate import Admission, Refusal
-from signalr_channels.responses import NO_CACHE, NOT_FOUND_TEXT, respond
+from signalr_channels.responses import NO_CACHE, NOT_FOUND_TEXT, client_gone, respond
 from signalr_channels.runtime import Runtime
 from signalr_channels.sessions import check_room, open_connection
 from signalr_channels.tokens import ConnectionToken
@@ -91,7 +91,7 @@ async def _wait(runtime: Runtime, transport: LongPollingTransport, receive: Rece
     """The outcome of a poll, or ``None`` if the client went away while it waited."""
     transport.idle_since = None
     poll = asyncio.ensure_future(transport.poll(timeout))
-    gone = asyncio.ensure_future(_client_gone(receive))
+    gone = asyncio.ensure_future(client_gone(receive))
     try:
         await asyncio.wait([poll, gone], return_when=asyncio.FIRST_COMPLETED)
         if not gone.done():
@@ -105,11 +105,6 @@ async def _wait(runtime: Runtime, transport: LongPollingTransport, receive: Rece
         await asyncio.wait([poll, gone])
         if not transport.has_poll:
             transport.idle_since = runtime.clock()
-
-
-async def _client_gone(receive: Receive) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass
 
 
 async def serve_delete(runtime: Runtime, connection_id: str, send: Send, headers: Headers) -> None:

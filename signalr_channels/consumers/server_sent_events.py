@@ -11,6 +11,7 @@ from signalr_channels.gate import Admission
 from signalr_channels.protocols.base import EncodedMessage, TransferFormat
 from signalr_channels.protocols.endings import CloseReason
 from signalr_channels.protocols.sse import FIRST_BYTES, encode_event
+from signalr_channels.responses import client_gone
 from signalr_channels.runtime import Runtime
 from signalr_channels.sessions import OpenConnection, check_room, open_connection
 from signalr_channels.tokens import ConnectionToken
@@ -96,7 +97,7 @@ async def serve_event_stream(
 
 async def wait_for_end(runtime: Runtime, opened: OpenConnection, receive: Receive) -> None:
     """Return when the connection has ended, whoever ended it, and what was written to the client is out."""
-    gone = asyncio.ensure_future(_client_gone(receive))
+    gone = asyncio.ensure_future(client_gone(receive))
     ended = asyncio.ensure_future(opened.wait_ended())
     try:
         await asyncio.wait([gone, ended], return_when=asyncio.FIRST_COMPLETED)
@@ -109,8 +110,3 @@ async def wait_for_end(runtime: Runtime, opened: OpenConnection, receive: Receiv
             opened.connection.receive_eof(CloseReason.SERVER_SHUTDOWN if runtime.is_stopping else CloseReason.CLIENT_GONE)
     assert opened.finished is not None
     await asyncio.shield(opened.finished)
-
-
-async def _client_gone(receive: Receive) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass
