@@ -117,7 +117,7 @@ async def test_a_message_to_the_caller_comes_before_the_answer_to_its_call() -> 
 
 async def test_there_are_twelve_audiences() -> None:
     names = {"all", "all_except", "client", "clients", "group", "group_except", "groups", "user", "users"}
-    with_caller = names | {"caller", "others", "others_in_group"}
+    with_caller = names | {"caller", "others", "others_in_group", "caller_state"}
     assert {name for name in dir(HubClients) if not name.startswith("_")} == names
     async with ScriptedServer(AudienceHub) as server:
         clients = server.connect().session.clients

@@ -1,0 +1,1 @@
+"""The classic generation: ASP.NET SignalR 2, on the wire."""
