@@ -12,7 +12,7 @@ sys.path.insert(0, str(HERE.parent))
 
 def settings_page() -> str:
     """The settings reference."""
-    from signalr_channels.conf import SignalRSettings
+    from signalr_channels.conf import ClassicSettings, SignalRSettings
 
     lines = [
         "# Settings",
@@ -27,12 +27,35 @@ def settings_page() -> str:
         "They are read when they are used, so `override_settings` works. A misspelt name fails the check `signalr_channels.E001`,",
         "which names the nearest one.",
         "",
+        *definitions(SignalRSettings),
+        "## The classic generation",
+        "",
+        "Clients of ASP.NET SignalR 2 have settings of their own, in a dict inside the dict. Some of the names mean something else above:",
+        "",
+        "```python",
+        'SIGNALR = {"CLASSIC": {"DISCONNECT_TIMEOUT": 60, "TRANSPORTS": ["webSockets", "longPolling"]}}',
+        "```",
+        "",
+        "Each can differ per mount: `map_classic_hubs(path, hubs, NAME=value)`. What a mount does not set comes from `CLASSIC`.",
+        "",
+        "`KEEP_ALIVE` and `DISCONNECT_TIMEOUT` go together. `DISCONNECT_TIMEOUT` alone sets `KEEP_ALIVE` to a third of it. `KEEP_ALIVE`",
+        "may be no more than a third of `DISCONNECT_TIMEOUT`, given or default. SignalR also minds which of the two is set first; a dict",
+        "has no order, so both are looked at together.",
+        "",
+        *definitions(ClassicSettings),
     ]
-    for field in dataclasses.fields(SignalRSettings):
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def definitions(settings: type) -> list[str]:
+    """One entry for each setting of a dataclass."""
+    lines = []
+    for field in dataclasses.fields(settings):
         meta = field.metadata
-        default = f"{field.default:g}" if isinstance(field.default, float) else repr(field.default)
-        facts = [f"default `{default}`" + (f" {meta['unit']}" if meta["unit"] and field.default is not None else "")]
-        if field.default is None and meta["unit"]:
+        value = field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
+        default = f"{value:g}" if isinstance(value, float) else repr(value)
+        facts = [f"default `{default}`" + (f" {meta['unit']}" if meta["unit"] and value is not None else "")]
+        if value is None and meta["unit"]:
             facts.append(f"in {meta['unit']}")
         if meta["minimum"] is not None:
             facts.append(f"at least {meta['minimum']:g}")
@@ -41,7 +64,7 @@ def settings_page() -> str:
         if meta["mirrors"]:
             facts.append(f"SignalR's `{meta['mirrors']}`")
         lines += [f"`{field.name}`", f": {meta['text']}", f"  {' · '.join(facts)}", ""]
-    return "\n".join(lines).rstrip() + "\n"
+    return lines
 
 
 def checks_page() -> str:

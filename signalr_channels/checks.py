@@ -20,6 +20,8 @@ W107    a daphne with known vulnerabilities
 W108    persistent database connections, which async code does not get rid of
 W109    a ``PROCESS_LEASE`` shorter than two heartbeats
 W110    a ``CLIENT_TIMEOUT_INTERVAL`` that no client with default settings can keep
+W111    ``ENABLE_JSONP`` of ``CLASSIC`` outside ``DEBUG``: every page can read answers
+W112    a ``TOMBSTONE_TIME`` of ``CLASSIC`` that ends before clients give up
 ======  ========================================================================
 """
 
@@ -35,7 +37,7 @@ from django.conf import settings
 from django.core.checks import CheckMessage, Error, Tags, Warning, register  # noqa: A004
 from django.core.exceptions import ImproperlyConfigured
 
-from signalr_channels.conf import SignalRSettings, get_settings, hub_settings, setting_problems
+from signalr_channels.conf import SignalRSettings, classic_settings, get_settings, hub_settings, setting_problems
 from signalr_channels.endpoints import hub_protocols, load_classes
 from signalr_channels.exceptions import HubDefinitionError
 from signalr_channels.hubs.binding import bind_methods
@@ -44,7 +46,7 @@ from signalr_channels.hubs.hub import Hub, hub_name
 from signalr_channels.hubs.methods import collect_hub_methods
 from signalr_channels.hubs.permissions import HubPermission
 
-__all__ = ["check_deployment", "check_hubs", "check_layer", "check_settings"]
+__all__ = ["check_classic", "check_deployment", "check_hubs", "check_layer", "check_settings"]
 
 SMALLEST_CAPACITY = 1000
 CLIENT_KEEP_ALIVE = 15
@@ -91,6 +93,33 @@ def check_settings(app_configs: Any = None, **kwargs: Any) -> list[CheckMessage]
                 f"CLIENT_TIMEOUT_INTERVAL is {options.CLIENT_TIMEOUT_INTERVAL:g} s, but clients ping every {CLIENT_KEEP_ALIVE} s.",
                 hint="Set it to twice the keepAliveIntervalInMilliseconds of your clients.",
                 id="signalr_channels.W110",
+            )
+        )
+    return found
+
+
+@register("signalr")
+def check_classic(app_configs: Any = None, **kwargs: Any) -> list[CheckMessage]:
+    """W111, W112."""
+    found: list[CheckMessage] = []
+    if _options() is None:
+        return found
+    options = classic_settings()
+    if options.ENABLE_JSONP and not settings.DEBUG:
+        found.append(
+            Warning(
+                "CLASSIC has ENABLE_JSONP: any page a visitor opens can connect and read the answers, whatever ALLOWED_ORIGINS says.",
+                hint="Leave it off, and list the origins of other sites that may connect in ALLOWED_ORIGINS; browsers then ask by CORS.",
+                id="signalr_channels.W111",
+            )
+        )
+    if options.reconnect_window > options.TOMBSTONE_TIME:
+        found.append(
+            Warning(
+                f"CLASSIC has a TOMBSTONE_TIME of {options.TOMBSTONE_TIME:g} s, but clients try to come back "
+                f"for {options.reconnect_window:g} s (DISCONNECT_TIMEOUT and twice KEEP_ALIVE).",
+                hint="Leave TOMBSTONE_TIME out: a connection that has ended could be taken for one that goes on.",
+                id="signalr_channels.W112",
             )
         )
     return found

@@ -13,7 +13,7 @@ from django.core.checks import CheckMessage, Tags, run_checks
 from django.test import override_settings
 
 from signalr_channels import checks
-from signalr_channels.checks import check_deployment, check_environment, check_hubs, check_layer, check_settings
+from signalr_channels.checks import check_classic, check_deployment, check_environment, check_hubs, check_layer, check_settings
 from signalr_channels.hubs.filters import HubFilter
 from signalr_channels.hubs.hub import Hub
 from signalr_channels.hubs.methods import hub_method
@@ -105,6 +105,45 @@ def test_w110_a_timeout_that_no_client_can_keep() -> None:
     (message,) = check_settings()
     assert codes([message]) == ["W110"]
     assert "CLIENT_TIMEOUT_INTERVAL is 15 s, but clients ping every 15 s" in message.msg
+
+
+# The classic generation
+
+
+@pytest.mark.parametrize(
+    ("values", "text"),
+    [
+        ({"DISCONECT_TIMEOUT": 30}, "SIGNALR: CLASSIC: unknown setting 'DISCONECT_TIMEOUT'; did you mean 'DISCONNECT_TIMEOUT'?."),
+        ({"DISCONNECT_TIMEOUT": 5}, "SIGNALR: CLASSIC: DISCONNECT_TIMEOUT must be at least six seconds, not 5."),
+        (["ENABLE_JSONP"], "SIGNALR: CLASSIC must be a dict, not ['ENABLE_JSONP']."),
+    ],
+)
+def test_e001_a_classic_setting_that_is_unknown_or_impossible(values: Any, text: str) -> None:
+    with override_settings(SIGNALR={"CLASSIC": values}):
+        (message,) = check_settings()
+        assert codes([message]) == ["E001"]
+        assert message.msg == text
+        assert codes(check_classic()) == []
+
+
+def test_w111_jsonp_outside_debug() -> None:
+    with override_settings(SIGNALR={"CLASSIC": {"ENABLE_JSONP": True}}, DEBUG=False):
+        assert codes(check_classic()) == ["W111"]
+    with override_settings(SIGNALR={"CLASSIC": {"ENABLE_JSONP": True}}, DEBUG=True):
+        assert codes(check_classic()) == []
+    with override_settings(SIGNALR={}, DEBUG=False):
+        assert codes(check_classic()) == []
+
+
+def test_w112_tombstones_that_end_before_clients_give_up() -> None:
+    with override_settings(SIGNALR={"CLASSIC": {"TOMBSTONE_TIME": 49}}):
+        (message,) = check_classic()
+        assert codes([message]) == ["W112"]
+        assert "TOMBSTONE_TIME of 49 s, but clients try to come back for 50 s" in message.msg
+    with override_settings(SIGNALR={"CLASSIC": {"TOMBSTONE_TIME": 50}}):
+        assert codes(check_classic()) == []
+    with override_settings(SIGNALR={"CLASSIC": {"DISCONNECT_TIMEOUT": 300}}):  # it grows along
+        assert codes(check_classic()) == []
 
 
 # Hubs
@@ -293,13 +332,13 @@ def test_w106_a_redirect_that_clients_do_not_follow() -> None:
 
 def test_every_check_runs_with_manage_py_check() -> None:
     broken: dict[str, Any] = {
-        "SIGNALR": {"ALLOWED_ORIGINS": ["*"], "CLIENT_TIMEOUT_INTERVAL": 1},
+        "SIGNALR": {"ALLOWED_ORIGINS": ["*"], "CLIENT_TIMEOUT_INTERVAL": 1, "CLASSIC": {"ENABLE_JSONP": True}},
         "CHANNEL_LAYERS": {"default": {"BACKEND": "channels.layers.InMemoryChannelLayer"}},
         "SECURE_SSL_REDIRECT": True,
         "DEBUG": False,
     }
     with override_settings(**broken):
-        assert {"W101", "W110"} <= set(codes(run_checks(tags=["signalr"])))
+        assert {"W101", "W110", "W111"} <= set(codes(run_checks(tags=["signalr"])))
         assert not {"W105", "W106"} & set(codes(run_checks(tags=[Tags.security])))
         assert {"W105", "W106"} <= set(codes(run_checks(tags=[Tags.security], include_deployment_checks=True)))
 
