@@ -135,7 +135,14 @@ class HubException(InvocationError):
 
     The client sees ``An unexpected error occurred invoking 'X' on the server. HubException: your text``.
     Any other exception shows the client only the first sentence, unless ``ENABLE_DETAILED_ERRORS`` is on.
+
+    Attributes:
+        data: More about it, as anything JSON can hold; classic clients find it as the error's data, core clients do not.
     """
+
+    def __init__(self, *args: object, data: object = None) -> None:
+        super().__init__(*args)
+        self.data = data
 
 
 class UnknownHubMethod(InvocationError):

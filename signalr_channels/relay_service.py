@@ -7,10 +7,13 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
+from signalr_channels.backplane.sender import OrderedSender
 from signalr_channels.backplane.wire import (
     VERSION,
     Attach,
     Claim,
+    ClassicAttach,
+    ClassicCall,
     CloseSocket,
     Detached,
     Fetch,
@@ -26,7 +29,7 @@ from signalr_channels.backplane.wire import (
 )
 from signalr_channels.conf import get_settings
 from signalr_channels.connections.long_polling import LongPollingTransport
-from signalr_channels.exceptions import BackplaneUnavailable, RequestRefused
+from signalr_channels.exceptions import RequestRefused
 from signalr_channels.protocols.base import EncodedMessage, TransferFormat
 from signalr_channels.protocols.endings import CloseReason
 
@@ -51,29 +54,21 @@ class RemoteWebSocketTransport:
             channel: Channel of the process that holds the socket.
             attach_id: Request id of the :class:`Attach`.
         """
-        self._relay = relay
-        self._channel = channel
+        self._sender = OrderedSender(relay, channel)
         self.attach_id = attach_id
 
     def write(self, message: EncodedMessage) -> Awaitable[None]:
         """Have a frame written."""
         is_text = message.transfer_format is TransferFormat.TEXT
-        return self._relay.tell(self._channel, Frame(v=VERSION, request_id=self.attach_id, data=message.data, is_text=is_text))
+        return self._sender.send(Frame(v=VERSION, request_id=self.attach_id, data=message.data, is_text=is_text))
 
     def close(self, *, code: int) -> Awaitable[None]:
         """Have the socket closed."""
-        return self._relay.tell(self._channel, CloseSocket(v=VERSION, request_id=self.attach_id, code=code))
+        return self._sender.send(CloseSocket(v=VERSION, request_id=self.attach_id, code=code))
 
     def abort(self) -> None:
         """The other process closes the socket when it hears no more of it."""
-        asyncio.get_running_loop().create_task(_ignore_failure(self.close(code=1011)))
-
-
-async def _ignore_failure(awaitable: Awaitable[None]) -> None:
-    try:
-        await awaitable
-    except BackplaneUnavailable as error:
-        logger.info("A web socket that another process holds could not be closed: %s", error)
+        self.close(code=1011)
 
 
 class RelayService:
@@ -90,6 +85,8 @@ class RelayService:
             Unfetch: self._unfetch,
             Leave: self._leave,
             Attach: self._attach,
+            ClassicCall: runtime.classic_service.call,
+            ClassicAttach: runtime.classic_service.attach,
             Received: self._received,
             Detached: self._detached,
         }
@@ -111,7 +108,7 @@ class RelayService:
 
     def _release(self, message: Release) -> None:
         assert self._runtime.ownership is not None
-        self._runtime.ownership.forget(message.connection_id)
+        self._runtime.ownership.forget(message.connection_id, may_move=message.may_move)
 
     # Requests
 
@@ -200,7 +197,7 @@ class RelayService:
 
     def _received(self, message: Received) -> Awaitable[None] | None:
         opened = self._runtime.get(message.connection_id)
-        if opened is None:
+        if self._runtime.classic_service.received(message) or opened is None:
             return None
         transport = opened.connection.transport
         if isinstance(transport, RemoteWebSocketTransport) and transport.attach_id == message.attach_id:
@@ -209,7 +206,7 @@ class RelayService:
 
     def _detached(self, message: Detached) -> None:
         opened = self._runtime.get(message.connection_id)
-        if opened is None:
+        if self._runtime.classic_service.detached(message) or opened is None:
             return
         transport = opened.connection.transport
         if isinstance(transport, RemoteWebSocketTransport) and transport.attach_id == message.attach_id:

@@ -17,24 +17,28 @@ Where hubs live: ``map_hub`` puts a hub at a path, ``HubRouter`` is the ASGI app
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from django.urls import URLPattern, re_path
 
+from signalr_channels.classic_mounts import ClassicMount
+from signalr_channels.consumers.classic.consumer import ClassicConsumer
 from signalr_channels.consumers.requests import NegotiateConsumer, TransportRequestConsumer
 from signalr_channels.consumers.websocket import WebSocketConsumer
 from signalr_channels.endpoints import HubEndpoint
 from signalr_channels.exceptions import HubDefinitionError
 from signalr_channels.hubs.connection_handler import ConnectionHandler
 from signalr_channels.hubs.hub import Hub
+from signalr_channels.hubs.persistent_connection import PersistentConnection
 from signalr_channels.responses import respond
 from signalr_channels.runtime import get_runtime
 from signalr_channels.views import negotiate_view
 
-__all__ = ["HubRouter", "map_connection_handler", "map_hub", "negotiate_urls"]
+__all__ = ["HubRouter", "map_classic_hubs", "map_connection_handler", "map_hub", "map_persistent_connection", "negotiate_urls"]
 
 _mapped: list[HubEndpoint] = []
+_mounts: list[ClassicMount] = []
 
 
 def map_hub(path: str, hub: type[Hub], **settings: Any) -> HubEndpoint:
@@ -70,6 +74,50 @@ def map_connection_handler(path: str, handler: type[ConnectionHandler], **settin
     return HubEndpoint(path, handler, settings)  # type: ignore[arg-type]
 
 
+def map_classic_hubs(path: str, hubs: Sequence[type[Hub]], **settings: Any) -> ClassicMount:
+    """
+    Put hubs at a path for clients of ASP.NET SignalR 2, all of them behind one connection.
+
+    Args:
+        path: Where clients connect; ``signalr`` is what they try by themselves.
+        hubs: The hub classes. Clients know them by ``classic_name``, or the name of the class.
+        settings: Settings of this path that differ from ``SIGNALR["CLASSIC"]``, by the same names, such as ``ENABLE_JSONP=True``.
+
+    Raises:
+        HubDefinitionError: Two hubs share a name, a name has a dot, or a setting is wrong.
+    """
+    for hub in hubs:
+        if not (isinstance(hub, type) and issubclass(hub, Hub)):
+            raise TypeError(f"map_classic_hubs() takes a list of hub classes, not {hub!r} in one")
+    mount = ClassicMount(path, hubs, settings)
+    _mounts.append(mount)
+    return mount
+
+
+def map_persistent_connection(path: str, handler: type[PersistentConnection], **settings: Any) -> ClassicMount:
+    """
+    Put a persistent connection of ASP.NET SignalR 2, which has no hubs, at a path.
+
+    Args:
+        path: Where clients connect.
+        handler: The handler class.
+        settings: Settings of this path that differ from ``SIGNALR["CLASSIC"]``.
+
+    Raises:
+        HubDefinitionError: A setting is wrong.
+    """
+    if not (isinstance(handler, type) and issubclass(handler, PersistentConnection)):
+        raise TypeError(f"map_persistent_connection() takes a PersistentConnection class, not {handler!r}")
+    mount = ClassicMount(path, (), settings, handler)
+    _mounts.append(mount)
+    return mount
+
+
+def mapped_mounts() -> tuple[ClassicMount, ...]:
+    """Every classic mount of this process; system checks look at them."""
+    return tuple(_mounts)
+
+
 def mapped_endpoints() -> tuple[HubEndpoint, ...]:
     """Every hub that was mapped in this process; system checks look at them."""
     return tuple(_mapped)
@@ -83,10 +131,10 @@ class HubRouter:
     It also answers ASGI lifespan events, which Django does not know.
     """
 
-    def __init__(self, endpoints: Iterable[HubEndpoint], application: Any = None) -> None:
+    def __init__(self, endpoints: Iterable[HubEndpoint | ClassicMount], application: Any = None) -> None:
         """
         Args:
-            endpoints: What :func:`map_hub` gave.
+            endpoints: What :func:`map_hub`, :func:`map_classic_hubs` and the others gave.
             application: For all other requests; usually Django's ``get_asgi_application()``, or another router.
 
         Raises:
@@ -95,7 +143,13 @@ class HubRouter:
         self._application = application
         self._http: dict[str, Any] = {}
         self._websocket: dict[str, Any] = {}
+        self._classic: dict[str, ClassicConsumer] = {}
         for endpoint in endpoints:
+            if isinstance(endpoint, ClassicMount):
+                if endpoint.path.lower() in self._classic:
+                    raise HubDefinitionError(f"Two classic mounts are at {endpoint.path!r}.")
+                self._classic[endpoint.path.lower()] = ClassicConsumer(endpoint)
+                continue
             path = endpoint.path.lower()
             if path in self._websocket:
                 raise HubDefinitionError(f"Two hubs are mapped at {endpoint.path!r}.")
@@ -111,6 +165,8 @@ class HubRouter:
             return
         routes = self._websocket if kind == "websocket" else self._http if kind == "http" else {}
         target = routes.get(_own_path(scope))
+        if target is None and self._classic and kind in ("http", "websocket"):
+            target = self._find_classic(_own_path(scope))
         if target is not None:
             # The consumers keep nothing of a request in themselves, so one of each serves all.
             await target(scope, receive, send)
@@ -121,6 +177,14 @@ class HubRouter:
             await send({"type": "websocket.close"})
         else:
             await respond(send, 404)
+
+    def _find_classic(self, path: str) -> ClassicConsumer | None:
+        """The mount a path is below: the longest that is made of whole segments of it."""
+        while path:
+            if (consumer := self._classic.get(path.rstrip("/"))) is not None:
+                return consumer
+            path = path.rpartition("/")[0]
+        return self._classic.get("")
 
     async def _lifespan(self, receive: Any, send: Any) -> None:
         while True:

@@ -16,7 +16,7 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -28,7 +28,9 @@ from django.utils import timezone
 from signalr_channels.backplane.manager import ChannelLayerHubLifetimeManager
 from signalr_channels.backplane.ownership import Ownership
 from signalr_channels.backplane.relay import Relay
-from signalr_channels.conf import get_settings, hub_settings
+from signalr_channels.classic_relay import ClassicRelayService
+from signalr_channels.classic_runtime import ClassicConnections
+from signalr_channels.conf import SignalRSettings, get_settings, hub_settings
 from signalr_channels.connections.heartbeat import Heartbeat
 from signalr_channels.connections.long_polling import LongPollingTransport
 from signalr_channels.connections.parked import LingeringPolls, ParkedData
@@ -36,7 +38,7 @@ from signalr_channels.connections.store import ConnectionStore
 from signalr_channels.endpoints import HubEndpoint, hub_protocols
 from signalr_channels.exceptions import BackplaneUnavailable, WrongContext
 from signalr_channels.hubs.dispatcher import HubDispatcher
-from signalr_channels.hubs.hub import Hub, hub_name
+from signalr_channels.hubs.hub import Hub, classic_name, hub_name
 from signalr_channels.hubs.lifetime import (
     ConnectionInfo,
     HubLifetimeManager,
@@ -45,6 +47,8 @@ from signalr_channels.hubs.lifetime import (
     LifetimeEventKind,
 )
 from signalr_channels.hubs.reach import Reach
+from signalr_channels.protocols.base import HubProtocol
+from signalr_channels.protocols.classic.hub_protocol import ClassicHubProtocol
 from signalr_channels.protocols.endings import CloseReason
 from signalr_channels.recorder import get_recorder
 from signalr_channels.relay_service import RelayService
@@ -106,6 +110,8 @@ class Runtime:
         self._managers: dict[str, HubLifetimeManager] = {}
         self._dispatchers: dict[HubEndpoint, HubDispatcher] = {}
         self._open: dict[str, OpenConnection] = {}
+        self.classic = ClassicConnections(self)
+        self.classic_service = ClassicRelayService(self)
         self._left_behind: list[HubSession | HandlerSession] = []
         self.parked: dict[str, ParkedData] = {}
         self.lingering: dict[str, LingeringPolls] = {}
@@ -122,6 +128,7 @@ class Runtime:
         self._heartbeat.add(self.store.expire)
         self._heartbeat.add(self._expire_absent)
         self._heartbeat.add(self._expire_tokens)
+        self._heartbeat.add(self.classic.tick)
         self._heartbeat.add(self._touch)
         self._heartbeat.add(self._close_old_database_connections)
         if self.relay is not None:
@@ -145,13 +152,15 @@ class Runtime:
                 connection.drop(CloseReason.SERVER_SHUTDOWN, code=SERVICE_RESTART)
             else:
                 connection.close(CloseReason.SERVER_SHUTDOWN, allow_reconnect=True)
+        self.classic.shut_down()
 
     async def stop(self) -> None:
         """Say goodbye, let hubs finish, and leave nothing behind."""
+        classic = self.classic.sessions()
         self.say_goodbye()
         if self._tasks:
             await asyncio.wait(tuple(self._tasks), timeout=GOODBYE_TIME)
-        for session in [*(opened.session for opened in self._open.values()), *self._left_behind]:
+        for session in [*(opened.session for opened in self._open.values()), *self._left_behind, *classic]:
             await session.cancel_calls()
         for task in tuple(self._tasks):
             task.cancel()
@@ -167,8 +176,8 @@ class Runtime:
 
     # Hubs
 
-    def manager_for(self, hub: type[Hub]) -> HubLifetimeManager:
-        """The lifetime manager of a hub class."""
+    def manager_for(self, hub: type) -> HubLifetimeManager:
+        """The lifetime manager of a hub class, or of a persistent connection."""
         name = hub_name(hub)
         manager = self._managers.get(name)
         if manager is None:
@@ -278,6 +287,7 @@ class Runtime:
             return
         since, self._touched_at = self._touched_at, now
         heard = [connection.connection_id for connection in self.store if connection.engine.last_received >= since]
+        heard += self.classic.heard_since(since)
         if heard:
             get_recorder().touch(dict.fromkeys(heard, timezone.now()))
 
@@ -287,7 +297,7 @@ class Runtime:
 
         Async ORM calls share asgiref's one thread; its connections are checked once a tick, if hub code ran that may have used them.
         """
-        calls = sum(dispatcher.calls_in_tasks for dispatcher in self._dispatchers.values())
+        calls = sum(dispatcher.calls_in_tasks for dispatcher in self._dispatchers.values()) + self.classic.calls_in_tasks()
         if calls != self._async_calls:
             self._async_calls = calls
             self.spawn(sync_to_async(close_old_connections, thread_sensitive=True)())
@@ -345,21 +355,33 @@ def make_relay(alias: str, process: str) -> Relay | None:
     return Relay(layer, process=process, ack_timeout=options.BACKPLANE_ACK_TIMEOUT, renewal_interval=options.GROUP_RENEWAL_INTERVAL)
 
 
-def make_manager(hub: type[Hub], relay: Relay | None) -> HubLifetimeManager:
-    """The lifetime manager of a hub on this relay."""
+def make_manager(hub: type, relay: Relay | None) -> HubLifetimeManager:
+    """The lifetime manager of a hub, or of a persistent connection, on this relay."""
     options = hub_settings(hub)
     if relay is None:
         return InMemoryHubLifetimeManager(options.MAXIMUM_GROUPS_PER_CONNECTION)
     return ChannelLayerHubLifetimeManager(
         hub_name(hub),
         relay,
-        protocols=hub_protocols(options),
+        protocols=_published_protocols(hub, options),
         prefix=options.KEY_PREFIX,
         maximum_groups=options.MAXIMUM_GROUPS_PER_CONNECTION,
     )
 
 
-def reach_for(hub: type[Hub]) -> Reach:
+def _published_protocols(hub: type, options: SignalRSettings) -> Sequence[HubProtocol]:
+    """
+    The encodings that go to other processes.
+
+    Classic messages are made there from JSON, where that has the same names in it.
+    """
+    protocols = hub_protocols(options)
+    if issubclass(hub, Hub) and (options.PROPERTY_NAMES != "as_written" or "json" not in options.HUB_PROTOCOLS):
+        return (*protocols, ClassicHubProtocol(classic_name(hub)))
+    return protocols
+
+
+def reach_for(hub: type) -> Reach:
     """
     How a hub's clients are reached from here.
 

@@ -17,7 +17,7 @@ import msgspec
 from django.conf import settings
 from django.utils.crypto import constant_time_compare, salted_hmac
 
-__all__ = ["ConnectionToken", "make_connection_id", "read_connection_token"]
+__all__ = ["ConnectionToken", "digest", "make_connection_id", "new_token", "read_connection_token", "read_signed", "sign"]
 
 LONGEST_TOKEN = 512
 SIGNATURE_SIZE = 16
@@ -41,8 +41,7 @@ class ConnectionToken(msgspec.Struct, frozen=True, array_like=True):
 
     def sign(self) -> str:
         """The token as text: base64url, since clients append it to URLs as it is."""
-        payload = msgspec.msgpack.encode(self)
-        return base64.urlsafe_b64encode(_signature(payload, settings.SECRET_KEY) + payload).rstrip(b"=").decode()
+        return sign(msgspec.msgpack.encode(self), SALT)
 
 
 def make_connection_id() -> str:
@@ -66,18 +65,34 @@ def new_token(
 
 def read_connection_token(text: str) -> ConnectionToken | None:
     """What a token says, or ``None`` if it is not one of ours."""
-    if len(text) > LONGEST_TOKEN or "=" in text:  # one token has one form
+    payload = read_signed(text, SALT, LONGEST_TOKEN)
+    if payload is None:
+        return None
+    try:
+        return msgspec.msgpack.decode(payload, type=ConnectionToken)
+    except msgspec.DecodeError:
+        return None
+
+
+def sign(payload: bytes, salt: str) -> str:
+    """A payload with its signature in front, as base64url."""
+    return base64.urlsafe_b64encode(_signature(payload, settings.SECRET_KEY, salt) + payload).rstrip(b"=").decode()
+
+
+def read_signed(text: str, salt: str, longest: int) -> bytes | None:
+    """The payload of a text of at most ``longest`` characters that :func:`sign` made, or ``None`` for any other."""
+    if len(text) > longest or "=" in text:  # one token has one form
         return None
     try:
         data = base64.b64decode(text.encode("ascii") + b"=" * (-len(text) % 4), altchars=b"-_", validate=True)
-        signature, payload = data[:SIGNATURE_SIZE], data[SIGNATURE_SIZE:]
-        keys = (settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS)
-        if not any(constant_time_compare(signature, _signature(payload, key)) for key in keys):
-            return None
-        return msgspec.msgpack.decode(payload, type=ConnectionToken)
-    except (UnicodeEncodeError, binascii.Error, msgspec.DecodeError):
+    except (UnicodeEncodeError, binascii.Error):
         return None
+    signature, payload = data[:SIGNATURE_SIZE], data[SIGNATURE_SIZE:]
+    keys = (settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS)
+    if not any(constant_time_compare(signature, _signature(payload, key, salt)) for key in keys):
+        return None
+    return payload
 
 
-def _signature(payload: bytes, key: str | bytes) -> bytes:
-    return salted_hmac(SALT, payload, secret=key, algorithm="sha256").digest()[:SIGNATURE_SIZE]
+def _signature(payload: bytes, key: str | bytes, salt: str) -> bytes:
+    return salted_hmac(salt, payload, secret=key, algorithm="sha256").digest()[:SIGNATURE_SIZE]

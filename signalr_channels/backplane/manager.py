@@ -11,12 +11,22 @@ import msgspec
 
 from signalr_channels.backplane import names
 from signalr_channels.backplane.relay import Relay
-from signalr_channels.backplane.wire import VERSION, Ack, ClientAnswer, ClientInvoke, Deliver, GroupCommand, HubQuestion
-from signalr_channels.connections.connection import Connection
+from signalr_channels.backplane.wire import (
+    VERSION,
+    Ack,
+    ClientAnswer,
+    ClientInvoke,
+    CloseConnection,
+    Deliver,
+    GroupCommand,
+    HubQuestion,
+    Seek,
+)
 from signalr_channels.exceptions import ConnectionClosed, HubException
 from signalr_channels.hubs.client_results import ClientResults
-from signalr_channels.hubs.lifetime import Audience, AudienceKind, ConnectionIndex, HubLifetimeManager, SharedInvocation
+from signalr_channels.hubs.lifetime import Audience, AudienceKind, ConnectionIndex, HubLifetimeManager, Receiver, SharedInvocation
 from signalr_channels.protocols.base import EncodedMessage, HubProtocol
+from signalr_channels.protocols.classic.hub_protocol import NO_CLIENT_RESULTS, ClassicHubProtocol
 from signalr_channels.protocols.messages import NO_RESULT, Completion, Invocation
 
 __all__ = ["ChannelLayerHubLifetimeManager"]
@@ -51,7 +61,7 @@ class ChannelLayerHubLifetimeManager(HubLifetimeManager):
 
     # Connections
 
-    def connect(self, connection: Connection) -> Awaitable[None] | None:
+    def connect(self, connection: Receiver) -> Awaitable[None] | None:
         """Take a connection in; the process joins the layer's groups it needs."""
         is_first = not self.index.connections
         is_first_of_user = self.index.add(connection)
@@ -69,16 +79,17 @@ class ChannelLayerHubLifetimeManager(HubLifetimeManager):
         for address in addresses:
             await self._relay.settle(address)
 
-    async def disconnect(self, connection: Connection) -> None:
+    async def disconnect(self, connection: Receiver) -> None:
         """Let a connection go; the process leaves the layer's groups it needs no more."""
         user = connection.user_identifier
-        if connection.connection_id not in self.index.connections:
+        if self.index.find(connection.connection_id) is None:
             return
+        was_member = connection.connection_id in self.index.connections
         emptied, was_last_of_user = self.index.remove(connection)
         unneeded = [names.group(self._prefix, self._hub, group) for group in emptied]
         if was_last_of_user and user is not None:
             unneeded.append(names.user(self._prefix, self._hub, user))
-        if not self.index.connections:
+        if was_member and not self.index.connections:
             unneeded.append(self._everyone)
         for address in unneeded:
             self._relay.release(address)
@@ -164,7 +175,7 @@ class ChannelLayerHubLifetimeManager(HubLifetimeManager):
         await self._change_group(connection_id, group, add=False)
 
     async def _change_group(self, connection_id: str, group: str, *, add: bool) -> None:
-        if (connection := self.index.connections.get(connection_id)) is not None:
+        if (connection := self.index.find(connection_id)) is not None:
             await self._change_local_group(connection, group, add=add)
             return
 
@@ -183,7 +194,7 @@ class ChannelLayerHubLifetimeManager(HubLifetimeManager):
         elif isinstance(answer, Ack) and answer.error:
             raise HubException(answer.error)
 
-    async def _change_local_group(self, connection: Connection, group: str, *, add: bool) -> None:
+    async def _change_local_group(self, connection: Receiver, group: str, *, add: bool) -> None:
         address = names.group(self._prefix, self._hub, group)
         if add:
             if self.index.join(connection, group):
@@ -194,20 +205,54 @@ class ChannelLayerHubLifetimeManager(HubLifetimeManager):
             self._relay.release(address)
             await self._relay.settle(address)
 
+    # The end of a connection
+
+    async def close(self, connection_id: str, error: str | None, *, allow_reconnect: bool) -> bool:
+        """End a connection, of whatever process."""
+        if (connection := self.index.connections.get(connection_id)) is not None:
+            self.close_local(connection, error, allow_reconnect=allow_reconnect)
+            return True
+
+        def make(reply_to: str, request_id: str) -> CloseConnection:
+            return CloseConnection(
+                v=VERSION,
+                hub=self._hub,
+                connection_id=connection_id,
+                error=error,
+                allow_reconnect=allow_reconnect,
+                reply_to=reply_to,
+                request_id=request_id,
+            )
+
+        conversation = await self._relay.ask(self._everyone, make)
+        try:
+            return await conversation.receive(self._relay.ack_timeout) is not None
+        finally:
+            conversation.close()
+
     # From other processes
 
     def _receive(self, message: Deliver | HubQuestion) -> Awaitable[None] | None:
+        if isinstance(message, Seek):
+            return None
         if not isinstance(message, Deliver):
-            connection = self.index.connections.get(message.connection_id)
+            connection = self.index.find(message.connection_id)
             if connection is None:
                 return None
-            return self._obey(connection, message) if isinstance(message, GroupCommand) else self._ask_client(connection, message)
+            if isinstance(message, GroupCommand):
+                return self._obey(connection, message)
+            if isinstance(message, CloseConnection):
+                return self._close_for(connection, message)
+            return self._ask_client(connection, message)
         encoded: dict[str, EncodedMessage] = {}
 
         def encode(protocol: HubProtocol) -> EncodedMessage | None:
             name = protocol.name
             if name not in encoded:
-                if (data := message.payloads.get(name)) is None:
+                data = message.payloads.get(name)
+                if data is None and isinstance(protocol, ClassicHubProtocol) and (json := message.payloads.get("json")) is not None:
+                    data = protocol.transcode(json)
+                if data is None:
                     logger.error(
                         "%s sent nothing in the hub protocol %s: do all processes have the same HUB_PROTOCOLS?", message.origin, name
                     )
@@ -218,7 +263,7 @@ class ChannelLayerHubLifetimeManager(HubLifetimeManager):
         self.index.deliver(message.audience, encode)
         return None
 
-    async def _obey(self, connection: Connection, command: GroupCommand) -> None:
+    async def _obey(self, connection: Receiver, command: GroupCommand) -> None:
         try:
             await self._change_local_group(connection, command.group, add=command.add)
         except HubException as error:
@@ -226,10 +271,19 @@ class ChannelLayerHubLifetimeManager(HubLifetimeManager):
         else:
             await self._relay.answer(command, Ack(v=VERSION, request_id=command.request_id))
 
-    async def _ask_client(self, connection: Connection, question: ClientInvoke) -> None:
+    async def _close_for(self, connection: Receiver, question: CloseConnection) -> None:
+        """End one of our connections on behalf of another process."""
+        self.close_local(connection, question.error, allow_reconnect=question.allow_reconnect)
+        await self._relay.answer(question, Ack(v=VERSION, request_id=question.request_id))
+
+    async def _ask_client(self, connection: Receiver, question: ClientInvoke) -> None:
         """Ask one of our connections on behalf of another process."""
         protocol = connection.hub_protocol
         assert protocol is not None
+        if isinstance(protocol, ClassicHubProtocol):
+            refusal = ClientAnswer(v=VERSION, request_id=question.request_id, protocol=protocol.name, error=NO_CLIENT_RESULTS, is_lost=True)
+            await self._relay.answer(question, refusal)
+            return
         if (data := question.payloads.get(protocol.name)) is None:
             logger.error("A question in the hub protocol %s came without it: do all processes have the same HUB_PROTOCOLS?", protocol.name)
             return

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections import OrderedDict
+from collections.abc import Awaitable, Callable
 from typing import Generic, TypeVar
 
 from signalr_channels.backplane.relay import Relay
@@ -24,6 +25,10 @@ HERE = ""
 GONE = "-"
 """What it says of one that has ended."""
 REMEMBERED = 50_000
+SEEK_AFTER = 1.0
+"""Seconds the arbiter may take before all processes are asked."""
+
+Seeker = Callable[[str], Awaitable["str | None"]]
 
 V = TypeVar("V")
 
@@ -48,7 +53,9 @@ class Ownership:
         self._known: _Recent[str] = _Recent()
         """Connections negotiated elsewhere."""
 
-    async def locate(self, connection_id: str, arbiter: str, *, may_claim: bool) -> str | None:
+    async def locate(
+        self, connection_id: str, arbiter: str, *, may_claim: bool, may_reopen: bool = False, seek: Seeker | None = None
+    ) -> str | None:
         """
         Find the owner of a connection, or become it.
 
@@ -56,6 +63,8 @@ class Ownership:
             connection_id: The connection.
             arbiter: Channel of the process that negotiated it, from its token; ``""`` if that has none.
             may_claim: Whether this process becomes the owner if nobody is.
+            may_reopen: Whether it may also become the owner of one that has ended.
+            seek: Asks all processes for the owner, where the arbiter does not answer.
 
         Returns:
             :data:`HERE`, the owner's channel, :data:`GONE`, or ``None`` if nobody owns it yet.
@@ -67,37 +76,47 @@ class Ownership:
         except BackplaneUnavailable:
             return HERE if may_claim else None
         if arbiter == channel:
-            return self._as_seen_here(self.decide(connection_id, channel, may_claim=may_claim))
+            return self._as_seen_here(self.decide(connection_id, channel, may_claim=may_claim, may_reopen=may_reopen))
         if (known := self._known.get(connection_id)) is not None:
             return self._as_seen_here(known)
-        owner = await self._ask(connection_id, arbiter, channel, may_claim=may_claim)
+        owner = await self._ask(connection_id, arbiter, channel, may_claim=may_claim, may_reopen=may_reopen, seek=seek)
         if owner is not None and owner != GONE:
             self._known.note(connection_id, owner)
         return self._as_seen_here(owner)
 
-    async def _ask(self, connection_id: str, arbiter: str, channel: str, *, may_claim: bool) -> str | None:
+    async def _ask(
+        self, connection_id: str, arbiter: str, channel: str, *, may_claim: bool, may_reopen: bool, seek: Seeker | None
+    ) -> str | None:
         def make(reply_to: str, request_id: str) -> Claim:
             return Claim(
-                v=VERSION, connection_id=connection_id, claimant=channel, may_claim=may_claim, reply_to=reply_to, request_id=request_id
+                v=VERSION,
+                connection_id=connection_id,
+                claimant=channel,
+                may_claim=may_claim,
+                may_reopen=may_reopen,
+                reply_to=reply_to,
+                request_id=request_id,
             )
 
         try:
             conversation = await self._relay.ask_process(arbiter, make)
             try:
-                answer = await conversation.receive(self._relay.ack_timeout)
+                answer = await conversation.receive(self._relay.ack_timeout if seek is None else min(self._relay.ack_timeout, SEEK_AFTER))
             finally:
                 conversation.close()
         except BackplaneUnavailable:
             answer = None
         if isinstance(answer, Owner):
             return answer.channel
+        if seek is not None and (owner := await seek(connection_id)) is not None:
+            return owner
         # The arbiter is gone, and what it knew with it; whoever is asked first goes on.
         logger.warning("The process that negotiated connection %s does not answer", connection_id)
         return channel if may_claim else None
 
-    def decide(self, connection_id: str, claimant: str, *, may_claim: bool) -> str | None:
+    def decide(self, connection_id: str, claimant: str, *, may_claim: bool, may_reopen: bool = False) -> str | None:
         """As the arbiter: who owns a connection, ``claimant`` if nobody did."""
-        if connection_id in self._owners:
+        if connection_id in self._owners and not (may_reopen and self._owners[connection_id] == GONE):
             return self._owners[connection_id]
         if not may_claim:
             return None
@@ -106,21 +125,24 @@ class Ownership:
 
     async def answer(self, claim: Claim) -> None:
         """Answer another process."""
-        owner = self.decide(claim.connection_id, claim.claimant, may_claim=claim.may_claim)
+        owner = self.decide(claim.connection_id, claim.claimant, may_claim=claim.may_claim, may_reopen=claim.may_reopen)
         await self._relay.answer(claim, Owner(v=VERSION, request_id=claim.request_id, channel=owner))
 
-    def forget(self, connection_id: str) -> None:
-        """A connection has ended: as the arbiter, remember that; else ask again next time."""
+    def forget(self, connection_id: str, *, may_move: bool = False) -> None:
+        """A connection has ended: as the arbiter, remember that, or that anybody may own it next; else ask again next time."""
         self._known.pop(connection_id, None)
         if connection_id in self._owners:
-            self._owners[connection_id] = GONE
+            if may_move:
+                del self._owners[connection_id]
+            else:
+                self._owners[connection_id] = GONE
 
-    async def release(self, connection_id: str, arbiter: str) -> None:
-        """A connection of ours has ended: let its arbiter know."""
-        self.forget(connection_id)
+    async def release(self, connection_id: str, arbiter: str, *, may_move: bool = False) -> None:
+        """A connection of ours has ended, or may go on elsewhere: let its arbiter know."""
+        self.forget(connection_id, may_move=may_move)
         if arbiter and arbiter != self._relay.channel:
             try:
-                await self._relay.tell(arbiter, Release(v=VERSION, connection_id=connection_id))
+                await self._relay.tell(arbiter, Release(v=VERSION, connection_id=connection_id, may_move=may_move))
             except BackplaneUnavailable:
                 logger.info("The end of connection %s could not be told to the process that negotiated it", connection_id)
 

@@ -13,7 +13,7 @@ import random
 import uuid
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Coroutine
-from typing import Any
+from typing import Any, Union
 
 import msgspec
 
@@ -24,6 +24,8 @@ from signalr_channels.backplane.wire import (
     Answer,
     Attach,
     Claim,
+    ClassicAttach,
+    ClassicCall,
     Deliver,
     Fetch,
     HubQuestion,
@@ -43,6 +45,7 @@ REMEMBERED_ADDRESSES = 10_000
 LONGEST_BACK_OFF = 5.0
 DEFAULT_EXPIRY = 86_400.0
 
+ProcessQuestion = Union[Claim, Post, Fetch, Leave, Attach, ClassicCall, ClassicAttach]
 Handler = Callable[[Any], Awaitable[None] | None]
 
 
@@ -177,7 +180,7 @@ class Relay:
         self._waiting[request_id] = answers
         return Conversation(self._channel, request_id, answers.get, lambda: self._waiting.pop(request_id, None))
 
-    async def answer(self, question: HubQuestion | Claim | Post | Fetch | Leave | Attach, answer: Answer) -> None:
+    async def answer(self, question: HubQuestion | ProcessQuestion, answer: Answer) -> None:
         """Answer a question."""
         await self.tell(question.reply_to, answer)
 

@@ -15,8 +15,11 @@ __all__ = [
     "Answer",
     "Attach",
     "Claim",
+    "ClassicAttach",
+    "ClassicCall",
     "ClientAnswer",
     "ClientInvoke",
+    "CloseConnection",
     "CloseSocket",
     "Deliver",
     "Detached",
@@ -32,6 +35,7 @@ __all__ = [
     "Received",
     "RelayMessage",
     "Release",
+    "Seek",
     "Status",
     "Unfetch",
     "read",
@@ -104,6 +108,18 @@ class ClientAnswer(msgspec.Struct, tag_field="type", tag="signalr.answer", froze
     """The connection ended before it answered."""
 
 
+class CloseConnection(msgspec.Struct, tag_field="type", tag="signalr.close", frozen=True, kw_only=True):
+    """End a connection; its owner answers with an :class:`Ack`."""
+
+    v: int
+    hub: str
+    connection_id: str
+    error: str | None
+    allow_reconnect: bool
+    reply_to: str
+    request_id: str
+
+
 class Claim(msgspec.Struct, tag_field="type", tag="signalr.claim", frozen=True, kw_only=True):
     """To the process that negotiated a connection: who owns it? Nobody yet: then ``claimant`` does, if it may."""
 
@@ -114,6 +130,8 @@ class Claim(msgspec.Struct, tag_field="type", tag="signalr.claim", frozen=True, 
     may_claim: bool
     reply_to: str
     request_id: str
+    may_reopen: bool = False
+    """Whether a connection that has ended may begin again, as classic ones may."""
 
 
 class Owner(msgspec.Struct, tag_field="type", tag="signalr.owner", frozen=True, kw_only=True):
@@ -125,11 +143,23 @@ class Owner(msgspec.Struct, tag_field="type", tag="signalr.owner", frozen=True, 
     """Channel of the owner; ``"-"`` if the connection has ended, ``None`` if nobody owns it yet."""
 
 
+class Seek(msgspec.Struct, tag_field="type", tag="signalr.seek", frozen=True, kw_only=True):
+    """To all processes, where the one that negotiated a connection does not answer: its owner answers with an :class:`Owner`."""
+
+    v: int
+    hub: str
+    connection_id: str
+    reply_to: str
+    request_id: str
+
+
 class Release(msgspec.Struct, tag_field="type", tag="signalr.release", frozen=True, kw_only=True):
     """To the process that negotiated a connection: it has ended."""
 
     v: int
     connection_id: str
+    may_move: bool = False
+    """Whether another process may own it next, since this one stops."""
 
 
 class Post(msgspec.Struct, tag_field="type", tag="signalr.post", frozen=True, kw_only=True):
@@ -193,6 +223,36 @@ class Attach(msgspec.Struct, tag_field="type", tag="signalr.attach", frozen=True
     request_id: str
 
 
+class ClassicCall(msgspec.Struct, tag_field="type", tag="signalr.classic-call", frozen=True, kw_only=True):
+    """To the owner: a send, start or abort of a classic client that came elsewhere; it answers with a :class:`Status`."""
+
+    v: int
+    connection_id: str
+    operation: str
+    hubs: list[str]
+    """Names of the hubs in the request that let the client in."""
+    data: str | None
+    reply_to: str
+    request_id: str
+
+
+class ClassicAttach(msgspec.Struct, tag_field="type", tag="signalr.classic-attach", frozen=True, kw_only=True):
+    """To the owner: a classic client's receiving request that came elsewhere; 101 in its :class:`Status` means that frames follow."""
+
+    v: int
+    connection_id: str
+    operation: str
+    transport: str
+    hubs: list[str]
+    protocol: str
+    """Version the client speaks."""
+    cursor: str | None
+    groups_token: str | None
+    expires_at: float | None
+    reply_to: str
+    request_id: str
+
+
 class Status(msgspec.Struct, tag_field="type", tag="signalr.status", frozen=True, kw_only=True):
     """What to answer a request with."""
 
@@ -200,6 +260,7 @@ class Status(msgspec.Struct, tag_field="type", tag="signalr.status", frozen=True
     request_id: str
     status: int
     body: str = ""
+    content_type: str = ""
 
 
 class Frame(msgspec.Struct, tag_field="type", tag="signalr.frame", frozen=True, kw_only=True):
@@ -241,13 +302,13 @@ class Detached(msgspec.Struct, tag_field="type", tag="signalr.detached", frozen=
 
 Answer = Union[Ack, ClientAnswer, Owner, Fetched, Status, Frame, CloseSocket]
 """Goes to whoever waits for its ``request_id``."""
-HubQuestion = Union[GroupCommand, ClientInvoke]
+HubQuestion = Union[GroupCommand, ClientInvoke, CloseConnection, Seek]
 """About a connection of a hub; its owner answers."""
-ProcessMessage = Union[Claim, Release, Post, Fetch, Unfetch, Leave, Attach, Received, Detached]
+ProcessMessage = Union[Claim, Release, Post, Fetch, Unfetch, Leave, Attach, ClassicCall, ClassicAttach, Received, Detached]
 """To one process."""
 RelayMessage = Union[Deliver, HubQuestion, Answer, ProcessMessage]
 ANSWERS = (Ack, ClientAnswer, Owner, Fetched, Status, Frame, CloseSocket)
-PROCESS_MESSAGES = (Claim, Release, Post, Fetch, Unfetch, Leave, Attach, Received, Detached)
+PROCESS_MESSAGES = (Claim, Release, Post, Fetch, Unfetch, Leave, Attach, ClassicCall, ClassicAttach, Received, Detached)
 
 
 def write(message: RelayMessage) -> dict[str, Any]:

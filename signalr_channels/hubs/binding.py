@@ -11,6 +11,7 @@ from signalr_channels.exceptions import ArgumentBindingError, HubDefinitionError
 from signalr_channels.hubs.dataclass_defaults import with_dataclass_defaults
 from signalr_channels.hubs.hub import Hub
 from signalr_channels.hubs.methods import HubMethod
+from signalr_channels.hubs.progress import NO_PROGRESS
 from signalr_channels.protocols.base import HubProtocol
 
 __all__ = ["ArgumentDecoder", "BoundMethod", "bind_methods"]
@@ -41,6 +42,8 @@ class BoundMethod:
                 for count in range(len(types) - 1, required - 1, -1)
             ]
             decode = _with_defaults(decode, shorter)
+        if method.reports_progress:
+            decode = _with_progress(decode)
         self.decode: ArgumentDecoder = decode
         self.item_decoders = tuple(
             with_dataclass_defaults(protocol.value_decoder(item_type), [item_type]) for item_type in method.item_types
@@ -62,6 +65,11 @@ def _with_defaults(decode: ArgumentDecoder, shorter: Sequence[ArgumentDecoder]) 
             raise
 
     return decode_any
+
+
+def _with_progress(decode: ArgumentDecoder) -> ArgumentDecoder:
+    """Fill the last parameter; the call replaces it where a client hears of progress."""
+    return lambda raw: (*decode(raw), NO_PROGRESS)
 
 
 def bind_methods(hub: type[Hub], methods: Mapping[str, HubMethod], protocol: HubProtocol) -> dict[str, BoundMethod]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, MutableMapping
 from typing import Any
 
 from signalr_channels.exceptions import ClientResultError
@@ -164,6 +164,15 @@ class HubCallerClients(HubClients):
     def caller(self) -> SingleClientProxy:
         """The connection that called."""
         return self._single(self._caller_id)
+
+    @property
+    def caller_state(self) -> MutableMapping[str, Any]:
+        """
+        What a classic client's proxy has in its ``state``, for the length of one call; changes go back to the client.
+
+        Core clients have none: they send nothing, and what is written here goes nowhere.
+        """
+        return {}
 
     @property
     def others(self) -> ClientProxy:

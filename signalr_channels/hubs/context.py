@@ -4,12 +4,28 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Protocol
 
-from signalr_channels.connections.connection import Connection
+from signalr_channels.protocols.base import HubProtocol
 from signalr_channels.protocols.endings import CloseReason
 
 __all__ = ["HubCallerContext"]
+
+
+class CallingConnection(Protocol):
+    """What the context reads of a connection of either generation."""
+
+    @property
+    def connection_id(self) -> str: ...
+    @property
+    def user_identifier(self) -> str | None: ...
+    @property
+    def transport(self) -> Any: ...
+    @property
+    def hub_protocol(self) -> HubProtocol | None: ...
+    @property
+    def is_closed(self) -> bool: ...
+    def close(self, reason: CloseReason) -> None: ...
 
 
 class HubCallerContext:
@@ -23,7 +39,7 @@ class HubCallerContext:
 
     __slots__ = ("_aborted", "_connection", "_items", "scope", "user")
 
-    def __init__(self, connection: Connection, user: Any, scope: Mapping[str, Any]) -> None:
+    def __init__(self, connection: CallingConnection, user: Any, scope: Mapping[str, Any]) -> None:
         self._connection = connection
         self._items: dict[Any, Any] | None = None
         self._aborted: asyncio.Event | None = None
@@ -43,7 +59,8 @@ class HubCallerContext:
     @property
     def transport(self) -> str:
         """``webSockets``, ``serverSentEvents``, ``longPolling`` or ``foreverFrame``."""
-        return self._connection.transport.name
+        transport = self._connection.transport
+        return "" if transport is None else str(transport.name)
 
     @property
     def hub_protocol(self) -> str:

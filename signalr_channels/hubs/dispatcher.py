@@ -90,9 +90,11 @@ class HubDispatcher:
         self.calls_in_tasks = 0
         self._bound = {protocol.name: bind_methods(hub, self.methods, protocol) for protocol in protocols}
         self.has_on_connected = bool(filters) or hub.on_connected is not Hub.on_connected
+        self.has_on_reconnected = bool(filters) or hub.on_reconnected is not Hub.on_reconnected
         self.has_on_disconnected = bool(filters) or hub.on_disconnected is not Hub.on_disconnected
         self._invoke = self._chain_invoke()
         self._connected = self._chain_connected()
+        self._reconnected = self._chain_reconnected()
         self._disconnected = self._chain_disconnected()
 
     def methods_for(self, protocol: HubProtocol) -> dict[str, BoundMethod]:
@@ -121,6 +123,10 @@ class HubDispatcher:
         """Run ``on_connected`` through the filters."""
         await self._connected(hub)
 
+    async def on_reconnected(self, hub: Hub) -> None:
+        """Run ``on_reconnected`` through the filters."""
+        await self._reconnected(hub)
+
     async def on_disconnected(self, hub: Hub, disconnect: Disconnect) -> None:
         """Run ``on_disconnected`` through the filters."""
         await self._disconnected(hub, disconnect)
@@ -148,6 +154,15 @@ class HubDispatcher:
         chain = innermost
         for hub_filter in reversed(self.filters):
             chain = _around_connected(hub_filter, chain)
+        return chain
+
+    def _chain_reconnected(self) -> Callable[[Hub], Awaitable[None]]:
+        async def innermost(hub: Hub) -> None:
+            await self._hook(hub.on_reconnected)
+
+        chain = innermost
+        for hub_filter in reversed(self.filters):
+            chain = _around_reconnected(hub_filter, chain)
         return chain
 
     def _chain_disconnected(self) -> Callable[[Hub, Disconnect], Awaitable[None]]:
@@ -187,6 +202,16 @@ def _around_connected(hub_filter: HubFilter, inner: Callable[[Hub], Awaitable[No
             await inner(hub)
 
         await hub_filter.on_connected(hub.context, next_)
+
+    return call
+
+
+def _around_reconnected(hub_filter: HubFilter, inner: Callable[[Hub], Awaitable[None]]) -> Any:
+    async def call(hub: Hub) -> None:
+        async def next_(context: HubCallerContext) -> None:
+            await inner(hub)
+
+        await hub_filter.on_reconnected(hub.context, next_)
 
     return call
 

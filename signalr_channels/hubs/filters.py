@@ -50,6 +50,10 @@ class HubFilter:
         """Around ``on_connected``."""
         await next(context)
 
+    async def on_reconnected(self, context: HubCallerContext, next: ConnectedNext) -> None:
+        """Around ``on_reconnected``, which only classic clients cause."""
+        await next(context)
+
     async def on_disconnected(self, context: HubCallerContext, disconnect: Disconnect, next: DisconnectedNext) -> None:
         """Around ``on_disconnected``."""
         await next(context, disconnect)

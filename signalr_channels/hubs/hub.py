@@ -11,9 +11,10 @@ from signalr_channels.hubs.groups import GroupManager
 from signalr_channels.protocols.endings import Disconnect
 
 if TYPE_CHECKING:
+    from signalr_channels.hubs.classic_session import ClassicCall
     from signalr_channels.hubs.session import HubSession
 
-__all__ = ["Hub", "hub_name"]
+__all__ = ["Hub", "classic_name", "hub_name"]
 
 
 class Hub:
@@ -29,7 +30,10 @@ class Hub:
     permission_classes: ClassVar[Sequence[Any] | None] = None
     """Who may connect; ``None`` takes ``DEFAULT_PERMISSION_CLASSES``, an empty list lets everyone in."""
 
-    _session: HubSession
+    classic_name: ClassVar[str] = ""
+    """The name classic clients know the hub by; empty: the name of the class. Compared case-insensitively, without dots."""
+
+    _session: HubSession | ClassicCall
 
     @property
     def context(self) -> HubCallerContext:
@@ -56,6 +60,11 @@ class Hub:
         """A client that had connected is gone; ``disconnect`` says why. What is sent to it here goes nowhere."""
 
 
-def hub_name(hub: type[Hub]) -> str:
+def hub_name(hub: type) -> str:
     """The dotted name of a hub class, such as ``chat.hubs.ChatHub``."""
     return f"{hub.__module__}.{hub.__qualname__}"
+
+
+def classic_name(hub: type[Hub]) -> str:
+    """The name classic clients know a hub by."""
+    return hub.classic_name or hub.__name__

@@ -13,16 +13,15 @@ import enum
 import uuid
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 
-from signalr_channels.connections.connection import Connection
 from signalr_channels.exceptions import ConnectionClosed, HubException
 from signalr_channels.hubs.client_results import ClientResults
 from signalr_channels.protocols.base import EncodedMessage, HubProtocol
 from signalr_channels.protocols.endings import CloseReason
-from signalr_channels.protocols.messages import Completion, Invocation
+from signalr_channels.protocols.messages import Completion, HubMessage, Invocation
 
 __all__ = [
     "EVERYONE",
@@ -35,6 +34,7 @@ __all__ = [
     "LifetimeEvent",
     "LifetimeEventKind",
     "LifetimeObserver",
+    "Receiver",
     "SharedInvocation",
 ]
 
@@ -132,6 +132,38 @@ LONGEST_TURN = 64 * 1024
 EVERYONE = Audience(AudienceKind.ALL)
 
 
+class Receiver(Protocol):
+    """What a lifetime manager knows of a connection: a core connection, or the share that a hub has in a classic one."""
+
+    groups: set[str] | None
+    """Names of the groups it is in; kept by the lifetime manager."""
+
+    @property
+    def connection_id(self) -> str:
+        """The public id."""
+
+    @property
+    def user_identifier(self) -> str | None:
+        """What ``clients.user(…)`` addresses, or ``None``."""
+
+    @property
+    def hub_protocol(self) -> HubProtocol | None:
+        """Its encoding."""
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether it has ended."""
+
+    def enqueue(self, message: EncodedMessage) -> None:
+        """Write a message that was encoded for several connections."""
+
+    def send(self, message: HubMessage) -> None:
+        """Encode a message and write it."""
+
+    def close(self, reason: CloseReason, *, error: str | None = None, allow_reconnect: bool = False) -> None:
+        """End it."""
+
+
 class SharedInvocation:
     """A client invocation that is encoded at most once per hub protocol, whatever the number of receivers."""
 
@@ -167,11 +199,17 @@ class ConnectionIndex:
 
     def __init__(self, maximum_groups: int = 1000) -> None:
         self._maximum_groups = maximum_groups
-        self.connections: dict[str, Connection] = {}
-        self.groups: dict[str, dict[str, Connection]] = {}
-        self.users: dict[str, dict[str, Connection]] = {}
+        self.connections: dict[str, Receiver] = {}
+        self.guests: dict[str, Receiver] = {}
+        """Connections that called the hub without naming it when they connected: only the groups they join reach them."""
+        self.groups: dict[str, dict[str, Receiver]] = {}
+        self.users: dict[str, dict[str, Receiver]] = {}
 
-    def add(self, connection: Connection) -> bool:
+    def find(self, connection_id: str) -> Receiver | None:
+        """A connection or a guest."""
+        return self.connections.get(connection_id) or self.guests.get(connection_id)
+
+    def add(self, connection: Receiver) -> bool:
         """Take a connection in. True if it is the first of its user here."""
         self.connections[connection.connection_id] = connection
         user = connection.user_identifier
@@ -181,10 +219,11 @@ class ConnectionIndex:
         members[connection.connection_id] = connection
         return len(members) == 1
 
-    def remove(self, connection: Connection) -> tuple[list[str], bool]:
-        """Let a connection go: the groups nobody here is in any more, and whether it was the last of its user."""
+    def remove(self, connection: Receiver) -> tuple[list[str], bool]:
+        """Let a connection or guest go: the groups nobody here is in any more, and whether it was the last of its user."""
         connection_id = connection.connection_id
-        if self.connections.pop(connection_id, None) is None:
+        is_guest = self.guests.pop(connection_id, None) is not None
+        if self.connections.pop(connection_id, None) is None and not is_guest:
             return [], False
         emptied = [group for group in connection.groups or () if self._leave(group, connection_id)]
         connection.groups = None
@@ -196,7 +235,7 @@ class ConnectionIndex:
             del self.users[user]
         return emptied, not members
 
-    def join(self, connection: Connection, group: str) -> bool:
+    def join(self, connection: Receiver, group: str) -> bool:
         """
         Put a connection into a group. True if it is the group's first here.
 
@@ -212,7 +251,7 @@ class ConnectionIndex:
         members[connection.connection_id] = connection
         return len(members) == 1
 
-    def leave(self, connection: Connection, group: str) -> bool:
+    def leave(self, connection: Receiver, group: str) -> bool:
         """Take a connection out of a group. True if nobody here is in it any more."""
         if connection.groups is None or group not in connection.groups:
             return False
@@ -246,7 +285,7 @@ class ConnectionIndex:
             if (members := members_of.get(name)) is not None:
                 self._deliver(members, audience.excluded, encode)
 
-    def _deliver(self, members: dict[str, Connection], excluded: tuple[str, ...], encode: Encoder) -> None:
+    def _deliver(self, members: dict[str, Receiver], excluded: tuple[str, ...], encode: Encoder) -> None:
         encoded: EncodedMessage | None = None
         encoded_for: HubProtocol | None = None
         for connection in tuple(members.values()):
@@ -272,11 +311,11 @@ class HubLifetimeManager(abc.ABC):
     _sent_in_turn: int = 0
 
     @abc.abstractmethod
-    def connect(self, connection: Connection) -> Awaitable[None] | None:
+    def connect(self, connection: Receiver) -> Awaitable[None] | None:
         """Take a connection in. Local delivery works at once; await what is returned for delivery from other processes."""
 
     @abc.abstractmethod
-    async def disconnect(self, connection: Connection) -> None:
+    async def disconnect(self, connection: Receiver) -> None:
         """Let a connection and its group memberships go."""
 
     @abc.abstractmethod
@@ -309,7 +348,7 @@ class HubLifetimeManager(abc.ABC):
             self._sent_in_turn = 0
             await asyncio.sleep(0)
 
-    async def invoke_local(self, connection: Connection, target: str, arguments: Sequence[Any]) -> tuple[HubProtocol, Completion]:
+    async def invoke_local(self, connection: Receiver, target: str, arguments: Sequence[Any]) -> tuple[HubProtocol, Completion]:
         """:meth:`invoke` for a connection of this process."""
         results, protocol = self.client_results, connection.hub_protocol
         assert protocol is not None
@@ -331,6 +370,26 @@ class HubLifetimeManager(abc.ABC):
     async def remove_from_group(self, connection_id: str, group: str) -> None:
         """Take a connection, of whatever process, out of a group. Doing it twice, or with an unknown connection, changes nothing."""
 
+    @abc.abstractmethod
+    async def close(self, connection_id: str, error: str | None, *, allow_reconnect: bool) -> bool:
+        """
+        End a connection, of whatever process.
+
+        Returns:
+            Whether there was one.
+
+        Raises:
+            BackplaneUnavailable: Its process could not be reached.
+        """
+
+    def welcome(self, guest: Receiver) -> None:
+        """Take in a connection that only the groups it joins reach."""
+        self.index.guests[guest.connection_id] = guest
+
+    def close_local(self, connection: Receiver, error: str | None, *, allow_reconnect: bool) -> None:
+        """:meth:`close` for a connection of this process."""
+        connection.close(CloseReason.CLOSED_BY_APP, error=error, allow_reconnect=allow_reconnect)
+
 
 class InMemoryHubLifetimeManager(HubLifetimeManager):
     """For one process."""
@@ -339,11 +398,11 @@ class InMemoryHubLifetimeManager(HubLifetimeManager):
         self.index = ConnectionIndex(maximum_groups)
         self.client_results = ClientResults()
 
-    def connect(self, connection: Connection) -> None:
+    def connect(self, connection: Receiver) -> None:
         """Take a connection in."""
         self.index.add(connection)
 
-    async def disconnect(self, connection: Connection) -> None:
+    async def disconnect(self, connection: Receiver) -> None:
         """Let a connection and its group memberships go."""
         self.index.remove(connection)
 
@@ -362,10 +421,17 @@ class InMemoryHubLifetimeManager(HubLifetimeManager):
 
     async def add_to_group(self, connection_id: str, group: str) -> None:
         """Put a connection into a group."""
-        if (connection := self.index.connections.get(connection_id)) is not None:
+        if (connection := self.index.find(connection_id)) is not None:
             self.index.join(connection, group)
 
     async def remove_from_group(self, connection_id: str, group: str) -> None:
         """Take a connection out of a group."""
-        if (connection := self.index.connections.get(connection_id)) is not None:
+        if (connection := self.index.find(connection_id)) is not None:
             self.index.leave(connection, group)
+
+    async def close(self, connection_id: str, error: str | None, *, allow_reconnect: bool) -> bool:
+        """End a connection."""
+        connection = self.index.connections.get(connection_id)
+        if connection is not None:
+            self.close_local(connection, error, allow_reconnect=allow_reconnect)
+        return connection is not None

@@ -13,6 +13,7 @@ from typing import Any, TypeVar, overload
 from signalr_channels.exceptions import HubDefinitionError
 from signalr_channels.hubs.hub import Hub
 from signalr_channels.hubs.permissions import HubPermission
+from signalr_channels.hubs.progress import Progress
 
 __all__ = ["HubMethod", "Parameter", "collect_hub_methods", "hub_method"]
 
@@ -87,6 +88,10 @@ class HubMethod:
     """An ``async def`` without a single ``await``: it can be run to its end without a task."""
     item_types: tuple[Any, ...]
     """Of the upload streams, in order."""
+    reports_progress: bool = False
+    """Whether its last parameter is a :class:`~signalr_channels.hubs.progress.Progress`, which clients do not fill."""
+    returns: Any = None
+    """Annotation of its result."""
 
     @property
     def argument_types(self) -> tuple[Any, ...]:
@@ -141,12 +146,18 @@ def _describe(hub: type[Hub], attribute: str, function: Callable[..., Any], mark
     except Exception as error:
         raise HubDefinitionError(f"{where}: its annotations cannot be resolved: {error}") from error
     parameters = []
+    reports_progress = False
     for position, parameter in enumerate(inspect.signature(function).parameters.values()):
         if position == 0:
             continue
+        if reports_progress:
+            raise HubDefinitionError(f"{where}: the parameter of type Progress has to be the last one.")
         if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD, parameter.KEYWORD_ONLY):
             raise HubDefinitionError(f"{where}: clients pass arguments by position; {parameter} cannot be filled.")
         annotation = hints.get(parameter.name, Any)
+        if annotation is Progress or typing.get_origin(annotation) is Progress:
+            reports_progress = True
+            continue
         is_upload = typing.get_origin(annotation) in STREAM_TYPES or annotation in STREAM_TYPES
         parameters.append(Parameter(name=parameter.name, annotation=annotation, is_upload=is_upload, default=parameter.default))
     returns = hints.get("return")
@@ -162,6 +173,8 @@ def _describe(hub: type[Hub], attribute: str, function: Callable[..., Any], mark
         is_streaming=is_streaming,
         runs_inline=is_async and not uploads and not mark.permission_classes and not _may_suspend(function),
         item_types=uploads,
+        reports_progress=reports_progress,
+        returns=returns,
     )
 
 

@@ -1,0 +1,162 @@
+"""One classic connection's life, into the history and the log."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from signalr_channels.classic_mounts import ClassicMount
+from signalr_channels.connections.classic_connection import ClassicConnection
+from signalr_channels.gate import Admission, clean, describe_request
+from signalr_channels.hubs.lifetime import ConnectionInfo, LifetimeEventKind
+from signalr_channels.protocols.endings import CloseReason, Disconnect
+
+if TYPE_CHECKING:
+    from signalr_channels.runtime import Runtime
+
+__all__ = ["ClassicLog", "describe_classic_request"]
+
+logger = logging.getLogger("signalr_channels.connections")
+
+LONGEST_DETAIL = 500
+
+
+def describe_classic_request(
+    scope: Mapping[str, Any],
+    mount: ClassicMount,
+    names: Sequence[str],
+    admission: Admission | None = None,
+    *,
+    connection_id: str = "",
+    transport: str = "",
+) -> ConnectionInfo:
+    """What is known of a connection from a request."""
+    base = describe_request(scope, mount.cors_endpoint, connection_id, transport)
+    user = None if admission is None else admission.user
+    return ConnectionInfo(
+        connection_id=connection_id,
+        hub=mount.hub_names(names),
+        path=mount.path,
+        transport=transport,
+        hub_protocol="classic",
+        user_pk=getattr(user, "pk", None),
+        user_identifier=None if admission is None else admission.user_identifier,
+        remote_address=base.remote_address,
+        user_agent=base.user_agent,
+        origin=base.origin,
+    )
+
+
+class ClassicLog:
+    """Writes one connection's life into the history and the log."""
+
+    def __init__(
+        self,
+        runtime: Runtime,
+        mount: ClassicMount,
+        scope: Mapping[str, Any],
+        admission: Admission,
+        connection: ClassicConnection,
+        *,
+        has_lived: bool,
+    ) -> None:
+        """
+        Args:
+            runtime: This process.
+            mount: Where the client came.
+            scope: Of its first request.
+            admission: Who it is.
+            connection: The connection.
+            has_lived: Whether the history may have this connection already.
+        """
+        self._runtime = runtime
+        self._mount = mount
+        self._scope = scope
+        self._admission = admission
+        self._connection = connection
+        self._has_lived = has_lived
+        self._info: ConnectionInfo | None = None
+        self._lost = 0
+
+    def attached(self, scope: Mapping[str, Any], transport: str, names: Sequence[str], admission: Admission, *, came_back: bool) -> None:
+        """
+        A transport is there: the first, the one of a client that came back, or one more poll.
+
+        Args:
+            scope: Of the request.
+            transport: Its name.
+            names: The hubs it names.
+            admission: Who it comes from.
+            came_back: Whether it follows one that was lost.
+        """
+        is_first = self._info is None
+        if not is_first and not came_back and self._info is not None and self._info.transport == transport:
+            return
+        connection_id = self._connection.connection_id
+        self._info = describe_classic_request(scope, self._mount, names, admission, connection_id=connection_id, transport=transport)
+        kind = LifetimeEventKind.CONNECTED if is_first and not came_back and not self._has_lived else LifetimeEventKind.RECONNECTED
+        detail, self._lost = self._loss_text(), 0
+        logger.info("%s: %s to %s, %s", connection_id, kind.value, self._info.hub or "no hub", transport)
+        self._runtime.record(kind, self._info, detail=detail)
+
+    def moved(self, transport: str, *, came_back: bool) -> None:
+        """Another process holds the transport now."""
+        if self._info is None or (not came_back and self._info.transport == transport):
+            return
+        info = self._info
+        self._info = ConnectionInfo(
+            connection_id=info.connection_id,
+            hub=info.hub,
+            path=info.path,
+            transport=transport,
+            hub_protocol=info.hub_protocol,
+            user_pk=info.user_pk,
+            user_identifier=info.user_identifier,
+            remote_address=info.remote_address,
+            user_agent=info.user_agent,
+            origin=info.origin,
+        )
+        logger.info("%s: reconnected through another process, %s", info.connection_id, transport)
+        detail, self._lost = self._loss_text(), 0
+        self._runtime.record(LifetimeEventKind.RECONNECTED, self._info, detail=detail)
+
+    def lost(self, count: int) -> None:
+        """The client missed messages for good."""
+        self._lost += count
+
+    def _loss_text(self) -> str:
+        if not self._lost:
+            return ""
+        return (
+            f"{self._lost} messages were lost: more were sent while the client was away than the setting CLASSIC MESSAGE_BUFFER_SIZE keeps."
+        )
+
+    def ended(self) -> None:
+        """The connection is over."""
+        disconnect = self._connection.disconnect
+        assert disconnect is not None
+        if self._info is None:
+            return  # no transport ever came; there is nothing to tell
+        detail = clean(" ".join(text for text in (describe_end(disconnect), self._loss_text()) if text), LONGEST_DETAIL)
+        logger.info("%s: disconnected, %s: %s", self._connection.connection_id, disconnect.reason.value, detail)
+        self._runtime.record(
+            LifetimeEventKind.DISCONNECTED,
+            self._info,
+            reason=disconnect.reason,
+            detail=detail,
+            stop_called=disconnect.stop_called,
+            allows_reconnect=disconnect.allows_reconnect,
+        )
+
+
+def describe_end(disconnect: Disconnect) -> str:
+    """One line for the operator, naming the setting it was about."""
+    reason = disconnect.reason
+    if reason is CloseReason.CLIENT_GONE:
+        return "The transport was lost, and the client did not come back within the setting CLASSIC DISCONNECT_TIMEOUT."
+    if reason is CloseReason.POLL_TIMEOUT:
+        return "The client did not poll again within the setting CLASSIC DISCONNECT_TIMEOUT."
+    if reason is CloseReason.MESSAGE_TOO_BIG:
+        return "A message was over the setting CLASSIC MAXIMUM_WEBSOCKET_MESSAGE_SIZE, and the client did not come back."
+    return "" if disconnect.exception is None else str(disconnect.exception)

@@ -1,0 +1,260 @@
+"""What a server process keeps for classic clients: their connections, and for a while the ids of those that were ended."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from signalr_channels.classic_log import ClassicLog
+from signalr_channels.classic_mounts import ClassicMount, callable_methods
+from signalr_channels.classic_tokens import ClassicToken, read_groups_token, sign_groups
+from signalr_channels.connections.classic_connection import ClassicConnection
+from signalr_channels.endpoints import load_classes
+from signalr_channels.gate import Admission, Refusal
+from signalr_channels.hubs.binding import bind_methods
+from signalr_channels.hubs.classic_session import ClassicHub, ClassicHubSession, ClassicSession
+from signalr_channels.hubs.context import HubCallerContext
+from signalr_channels.hubs.dispatcher import HubDispatcher
+from signalr_channels.hubs.hub import classic_name, hub_name
+from signalr_channels.hubs.permissions import HubPermission
+from signalr_channels.hubs.persistent_connection import PROTOCOL, PersistentSession
+from signalr_channels.hubs.reach import Reach
+from signalr_channels.protocols.base import HubProtocol
+from signalr_channels.protocols.classic.engine import ClassicEngine
+from signalr_channels.protocols.classic.hub_protocol import ClassicHubProtocol
+from signalr_channels.protocols.endings import CloseReason, Disconnect
+
+if TYPE_CHECKING:
+    from signalr_channels.runtime import Runtime
+
+__all__ = ["ClassicConnections", "OpenClassicConnection"]
+
+ANY_HUB = ClassicHubProtocol("")
+"""What hub code sees as the encoding of a connection that carries several hubs."""
+REFUSED_TEXT = "The connection has ended; start a new one."
+
+
+@dataclass(slots=True, kw_only=True)
+class OpenClassicConnection:
+    """A classic connection of this process with everything around it."""
+
+    mount: ClassicMount
+    session: ClassicSession
+    log: ClassicLog
+    arbiter: str = ""
+    """Channel of the process that negotiated it."""
+    expires_at: float | None = None
+    """When its access token runs out, in seconds since 1970; ``None`` if that does not end it."""
+    finished: asyncio.Task[None] | None = None
+    """Runs once the connection has ended."""
+
+    @property
+    def connection(self) -> ClassicConnection:
+        """The connection."""
+        return self.session.connection
+
+    def renew(self, admission: Admission) -> None:
+        """Another request of the connection was let in: its user and its token count from now on."""
+        self.session.context.user = admission.user
+        if self.mount.core_options.CLOSE_ON_AUTHENTICATION_EXPIRATION:
+            self.expires_at = admission.expires_at
+        self.connection.last_received = self.connection.clock()
+
+
+class ClassicConnections:
+    """The classic connections of one process."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
+        self._open: dict[str, OpenClassicConnection] = {}
+        self._refused: dict[str, float] = {}
+        """Ids of connections that were ended for good, and until when they are refused."""
+        self._arrivals: dict[str, asyncio.Future[None]] = {}
+        self._hubs: dict[ClassicMount, dict[str, ClassicHub]] = {}
+
+    def __len__(self) -> int:
+        return len(self._open)
+
+    def __iter__(self) -> Any:
+        """A snapshot, safe against connections that end meanwhile."""
+        return iter(tuple(self._open.values()))
+
+    def get(self, connection_id: str) -> OpenClassicConnection | None:
+        """The connection of that id, if it lives here."""
+        return self._open.get(connection_id)
+
+    def is_refused(self, connection_id: str) -> bool:
+        """Whether a connection of that id was ended for good a short while ago."""
+        return self._refused.get(connection_id, 0.0) > self._runtime.clock()
+
+    async def wait_for(self, connection_id: str, timeout: float) -> OpenClassicConnection | None:
+        """The connection of that id, which another request is about to open here."""
+        if (opened := self._open.get(connection_id)) is not None:
+            return opened
+        arrival = self._arrivals.setdefault(connection_id, asyncio.get_running_loop().create_future())
+        await asyncio.wait([arrival], timeout=timeout)
+        self._arrivals.pop(connection_id, None)
+        return self._open.get(connection_id)
+
+    # Hubs
+
+    def hubs_of(self, mount: ClassicMount) -> Mapping[str, ClassicHub]:
+        """The hubs of a mount, ready to be called."""
+        hubs = self._hubs.get(mount)
+        if hubs is None or any(hub.dispatcher.options is not mount.endpoints[name].options for name, hub in hubs.items()):
+            hubs = self._hubs[mount] = {name: self._prepare(mount, name) for name in mount.hubs}
+        return hubs
+
+    def _prepare(self, mount: ClassicMount, name: str) -> ClassicHub:
+        runtime, endpoint = self._runtime, mount.endpoints[name]
+        hub = endpoint.hub
+        protocol = ClassicHubProtocol(classic_name(hub))
+        manager = runtime.manager_for(hub)
+        dispatcher = HubDispatcher(
+            hub,
+            protocols=(),
+            options=endpoint.options,
+            manager=manager,
+            reach=Reach(endpoint.hub_name, manager, runtime.loop),
+            run_sync=runtime.run_sync,
+            filters=endpoint.filters(),
+        )
+        return ClassicHub(
+            name=classic_name(hub),
+            protocol=protocol,
+            dispatcher=dispatcher,
+            methods=bind_methods(hub, callable_methods(hub), protocol),
+            permission_classes=load_classes(endpoint.permission_classes, HubPermission, f"{hub.__qualname__}.permission_classes"),
+        )
+
+    def calls_in_tasks(self) -> int:
+        """How many calls had a task of their own, and so may have used the database."""
+        return sum(hub.dispatcher.calls_in_tasks for hubs in self._hubs.values() for hub in hubs.values())
+
+    # Opening
+
+    def open(
+        self, mount: ClassicMount, scope: Mapping[str, Any], admission: Admission, token: ClassicToken, *, has_lived: bool
+    ) -> OpenClassicConnection:
+        """
+        Make the connection of a request that was let in.
+
+        Args:
+            mount: Where it came.
+            scope: Of the request.
+            admission: Who it comes from.
+            token: Its token.
+            has_lived: Whether a connection of this id is known to have ended before.
+
+        Raises:
+            Refusal: 503 while the process stops, or is full.
+        """
+        self._check_room(mount)
+        runtime, options, core = self._runtime, mount.options, mount.core_options
+        has_lived = has_lived or self._refused.pop(token.connection_id, None) is not None
+        protocol: HubProtocol = ANY_HUB if mount.handler is None else PROTOCOL
+        connection = ClassicConnection(
+            connection_id=token.connection_id,
+            engine=ClassicEngine(maximum_messages=options.MESSAGE_BUFFER_SIZE, maximum_bytes=core.MAXIMUM_BUFFERED_BYTES),
+            hub_protocol=protocol,
+            options=options,
+            clock=runtime.clock,
+            user_identifier=admission.user_identifier,
+            maximum_buffered_bytes=core.MAXIMUM_BUFFERED_BYTES,
+            send_timeout=core.TRANSPORT_SEND_TIMEOUT,
+        )
+        context = HubCallerContext(connection, admission.user, scope)
+        opened = OpenClassicConnection(
+            mount=mount,
+            session=self._session(mount, connection, context),
+            log=ClassicLog(runtime, mount, scope, admission, connection, has_lived=has_lived),
+            arbiter=token.arbiter,
+        )
+        connection.on_end = lambda: self._ended(opened)
+        connection.on_loss = opened.log.lost
+        self._open[token.connection_id] = opened
+        if (arrival := self._arrivals.pop(token.connection_id, None)) is not None and not arrival.done():
+            arrival.set_result(None)
+        return opened
+
+    def _session(self, mount: ClassicMount, connection: ClassicConnection, context: HubCallerContext) -> ClassicSession:
+        if mount.handler is None:
+            return ClassicHubSession(connection, context, sign_groups, hubs=self.hubs_of(mount), options=mount.options)
+        runtime, name = self._runtime, hub_name(mount.handler)
+        manager = runtime.manager_for(mount.handler)
+        return PersistentSession(
+            connection,
+            context,
+            sign_groups,
+            handler=mount.handler,
+            name=name,
+            manager=manager,
+            reach=Reach(name, manager, runtime.loop),
+            run_sync=runtime.run_sync,
+            options=mount.options,
+            end_timeout=mount.core_options.ON_DISCONNECTED_TIMEOUT,
+        )
+
+    def _check_room(self, mount: ClassicMount) -> None:
+        headers = [(b"retry-after", b"5")]
+        text = "The server takes no more connections."
+        if self._runtime.is_stopping:
+            raise Refusal(503, text, reason=CloseReason.SERVER_SHUTDOWN, headers=headers)
+        limit = mount.maximum_connections
+        if limit is not None and len(self._runtime.store) + len(self._open) >= limit:
+            detail = f"There are {limit} connections already (MAXIMUM_CONNECTIONS)."
+            raise Refusal(503, text, reason=CloseReason.CONNECTION_LIMIT, detail=detail, headers=headers)
+
+    async def list_hubs(self, opened: OpenClassicConnection, names: Sequence[str], groups_token: str | None, *, is_new: bool) -> None:
+        """Let the hubs that a receiving request names reach the connection; a new one is put back into its groups."""
+        await opened.session.attach(names)
+        if is_new:
+            await opened.session.rejoin(read_groups_token(groups_token, opened.connection.connection_id))
+
+    # Ending
+
+    def _ended(self, opened: OpenClassicConnection) -> None:
+        connection = opened.connection
+        disconnect = connection.disconnect
+        assert disconnect is not None
+        self._open.pop(connection.connection_id, None)
+        if connection.is_final:
+            self._refused[connection.connection_id] = self._runtime.clock() + opened.mount.options.TOMBSTONE_TIME
+        opened.finished = self._runtime.spawn(self._finish(opened, disconnect))
+
+    async def _finish(self, opened: OpenClassicConnection, disconnect: Disconnect) -> None:
+        try:
+            await opened.session.finish()
+        finally:
+            opened.log.ended()
+            if self._runtime.ownership is not None:
+                may_move = not opened.connection.is_final
+                await self._runtime.ownership.release(opened.connection.connection_id, opened.arbiter, may_move=may_move)
+
+    # Time
+
+    def tick(self, now: float) -> None:
+        """Do what is due. Called by the heartbeat."""
+        moment = time.time()
+        for opened in self:
+            opened.connection.tick(now)
+            if opened.expires_at is not None and opened.expires_at <= moment:
+                opened.connection.close(CloseReason.TOKEN_EXPIRED, error="The access token has expired.")
+        for connection_id in [key for key, until in self._refused.items() if until <= now]:
+            del self._refused[connection_id]
+
+    def heard_since(self, moment: float) -> list[str]:
+        """Ids of the connections that were heard of since then, on the runtime's clock."""
+        return [opened.connection.connection_id for opened in self if opened.connection.last_received >= moment]
+
+    def shut_down(self) -> None:
+        """Let every client go elsewhere."""
+        for opened in self:
+            opened.connection.shut_down()
+
+    def sessions(self) -> list[ClassicSession]:
+        """Of the connections that live."""
+        return [opened.session for opened in self]
