@@ -157,6 +157,8 @@ def describe_end(disconnect: Disconnect) -> str:
         return "The transport was lost, and the client did not come back within the setting CLASSIC DISCONNECT_TIMEOUT."
     if reason is CloseReason.POLL_TIMEOUT:
         return "The client did not poll again within the setting CLASSIC DISCONNECT_TIMEOUT."
+    if reason is CloseReason.PROTOCOL_ERROR:
+        return "The client sent a binary message, and the protocol knows none; its socket was cut, and it did not come back."
     if reason is CloseReason.MESSAGE_TOO_BIG:
         return "A message was over the setting CLASSIC MAXIMUM_WEBSOCKET_MESSAGE_SIZE, and the client did not come back."
     return "" if disconnect.exception is None else str(disconnect.exception)

@@ -7,6 +7,7 @@ from collections.abc import Mapping, MutableMapping, Sequence
 from typing import Any
 
 from signalr_channels.auth import authenticate, header, is_origin_allowed, user_identifier
+from signalr_channels.classic_tokens import ClassicToken
 from signalr_channels.conf import ClassicSettings, SignalRSettings, classic_setting_problems, classic_settings, get_settings, hub_settings
 from signalr_channels.endpoints import HubEndpoint
 from signalr_channels.exceptions import HubDefinitionError
@@ -15,6 +16,7 @@ from signalr_channels.hubs.hub import Hub, classic_name
 from signalr_channels.hubs.methods import HubMethod, collect_hub_methods
 from signalr_channels.hubs.permissions import PermissionRequest, is_permitted
 from signalr_channels.hubs.persistent_connection import PersistentConnection
+from signalr_channels.protocols.classic.negotiation import ClassicNegotiateResponse, resolve_protocol_version
 from signalr_channels.protocols.classic.requests import ClassicTransport, ConnectionDataError
 from signalr_channels.protocols.classic.scripts import DISABLED_SCRIPT, ScriptHub, ScriptMethod, proxy_script
 from signalr_channels.protocols.endings import CloseReason
@@ -119,6 +121,29 @@ class ClassicMount:
             if name.lower() not in self.hubs:
                 raise ConnectionDataError(f"'{name}' Hub could not be resolved.")
         return tuple(name.lower() for name in names)
+
+    def negotiate(self, url: str, protocol: str | None, token: ClassicToken) -> bytes:
+        """
+        The JSON that answers a negotiate request. Nothing is kept: the token says it all.
+
+        Args:
+            url: Path the client goes on with.
+            protocol: The version it speaks.
+            token: Of the new connection.
+        """
+        options = self.options
+        return ClassicNegotiateResponse(
+            url=url,
+            connection_token=token.sign(),
+            connection_id=token.connection_id,
+            keep_alive_timeout=options.keep_alive_timeout,
+            disconnect_timeout=options.DISCONNECT_TIMEOUT,
+            connection_timeout=options.CONNECTION_TIMEOUT,
+            try_web_sockets=ClassicTransport.WEB_SOCKETS in self.transports,
+            protocol_version=resolve_protocol_version(protocol),
+            transport_connect_timeout=options.TRANSPORT_CONNECT_TIMEOUT,
+            long_poll_delay=options.LONG_POLL_DELAY,
+        ).encode()
 
     # Who may come in
 

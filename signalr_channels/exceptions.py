@@ -7,7 +7,8 @@ Every error this package raises.
     ├── ProtocolError                 abstract; what to tell the peer before the connection ends
     │   ├── RemoteProtocolError       the peer broke the protocol
     │   │   ├── HandshakeError        … in its handshake request
-    │   │   └── MessageTooBig         … with a message over the limit
+    │   │   ├── MessageTooBig         … with a message over the limit
+    │   │   └── ConnectionDataError, FrameIdError, InvalidCursor, InvalidInvocation    classic; beside what reads them
     │   └── LocalProtocolError        our code asked for something illegal
     ├── RequestRefused                a negotiate or transport request; carries the HTTP status
     ├── InvocationError               ends one invocation, keeps the connection

@@ -49,7 +49,7 @@ EXPLANATIONS: Mapping[CloseReason, Explanation] = MappingProxyType(
             ),
         ),
         CloseReason.POLL_TIMEOUT: Explanation(
-            _("A long-polling client did not come back with its next request within DISCONNECT_TIMEOUT."),
+            _("A long-polling client did not come back with its next request within DISCONNECT_TIMEOUT (classic: that of CLASSIC)."),
             _(
                 "Usually a closed page. If polls are cut at a constant time, the read timeout of a proxy is shorter than a poll: "
                 "raise that timeout."
@@ -74,7 +74,7 @@ EXPLANATIONS: Mapping[CloseReason, Explanation] = MappingProxyType(
             _("The detail says what was wrong. One client version alone points to that library or to a proxy that changes data."),
         ),
         CloseReason.MESSAGE_TOO_BIG: Explanation(
-            _("The client sent a message longer than MAXIMUM_RECEIVE_MESSAGE_SIZE."),
+            _("The client sent a message longer than MAXIMUM_RECEIVE_MESSAGE_SIZE (classic: MAXIMUM_WEBSOCKET_MESSAGE_SIZE of CLASSIC)."),
             _("Raise the setting for that hub, or send large data through an ordinary upload and only its address through the hub."),
         ),
         CloseReason.UNAUTHORIZED: Explanation(

@@ -33,12 +33,9 @@ from signalr_channels.hubs.hub import Hub
 from signalr_channels.hubs.persistent_connection import PersistentConnection
 from signalr_channels.responses import respond
 from signalr_channels.runtime import get_runtime
-from signalr_channels.views import negotiate_view
+from signalr_channels.views import classic_negotiate_view, negotiate_view
 
 __all__ = ["HubRouter", "map_classic_hubs", "map_connection_handler", "map_hub", "map_persistent_connection", "negotiate_urls"]
-
-_mapped: list[HubEndpoint] = []
-_mounts: list[ClassicMount] = []
 
 
 def map_hub(path: str, hub: type[Hub], **settings: Any) -> HubEndpoint:
@@ -55,9 +52,7 @@ def map_hub(path: str, hub: type[Hub], **settings: Any) -> HubEndpoint:
     """
     if not (isinstance(hub, type) and issubclass(hub, Hub)):
         raise TypeError(f"map_hub() takes a hub class, not {hub!r}")
-    endpoint = HubEndpoint(path, hub, settings)
-    _mapped.append(endpoint)
-    return endpoint
+    return HubEndpoint(path, hub, settings)
 
 
 def map_connection_handler(path: str, handler: type[ConnectionHandler], **settings: Any) -> HubEndpoint:
@@ -89,9 +84,7 @@ def map_classic_hubs(path: str, hubs: Sequence[type[Hub]], **settings: Any) -> C
     for hub in hubs:
         if not (isinstance(hub, type) and issubclass(hub, Hub)):
             raise TypeError(f"map_classic_hubs() takes a list of hub classes, not {hub!r} in one")
-    mount = ClassicMount(path, hubs, settings)
-    _mounts.append(mount)
-    return mount
+    return ClassicMount(path, hubs, settings)
 
 
 def map_persistent_connection(path: str, handler: type[PersistentConnection], **settings: Any) -> ClassicMount:
@@ -108,19 +101,7 @@ def map_persistent_connection(path: str, handler: type[PersistentConnection], **
     """
     if not (isinstance(handler, type) and issubclass(handler, PersistentConnection)):
         raise TypeError(f"map_persistent_connection() takes a PersistentConnection class, not {handler!r}")
-    mount = ClassicMount(path, (), settings, handler)
-    _mounts.append(mount)
-    return mount
-
-
-def mapped_mounts() -> tuple[ClassicMount, ...]:
-    """Every classic mount of this process; system checks look at them."""
-    return tuple(_mounts)
-
-
-def mapped_endpoints() -> tuple[HubEndpoint, ...]:
-    """Every hub that was mapped in this process; system checks look at them."""
-    return tuple(_mapped)
+    return ClassicMount(path, (), settings, handler)
 
 
 class HubRouter:
@@ -213,17 +194,18 @@ def _is_django(application: Any) -> bool:
     return isinstance(application, ASGIHandler)
 
 
-def negotiate_urls(endpoints: Iterable[HubEndpoint]) -> list[URLPattern]:
+def negotiate_urls(endpoints: Iterable[HubEndpoint | ClassicMount]) -> list[URLPattern]:
     """
     URL patterns of the negotiate views, for a WSGI process that shares the site with the ASGI one.
 
     Add them to ``urlpatterns``; in the ASGI process :class:`HubRouter` answers first.
     """
-    return [
-        re_path(
-            "(?i)^" + re.escape(f"{endpoint.path}/negotiate".lstrip("/")) + "/?$",
-            negotiate_view(endpoint),
-            name=f"signalr-negotiate-{endpoint.path}",
-        )
-        for endpoint in endpoints
-    ]
+    patterns = []
+    for endpoint in endpoints:
+        if isinstance(endpoint, ClassicMount):
+            # Their clients write slashes twice, and look below the path as well.
+            pattern, view = re.escape(endpoint.path) + "(/.*)?/negotiate$", classic_negotiate_view(endpoint)
+        else:
+            pattern, view = re.escape(f"{endpoint.path}/negotiate".lstrip("/")) + "/?$", negotiate_view(endpoint)
+        patterns.append(re_path(f"(?i)^{pattern}", view, name=f"signalr-negotiate-{endpoint.path}"))
+    return patterns

@@ -9,11 +9,16 @@ from asgiref.sync import async_to_sync
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.views.decorators.csrf import csrf_exempt
 
+from signalr_channels.classic_mounts import ClassicMount
+from signalr_channels.classic_tokens import new_classic_token
+from signalr_channels.consumers.classic.consumer import NOSNIFF
+from signalr_channels.consumers.classic.request import ClassicRequest
 from signalr_channels.endpoints import HubEndpoint
 from signalr_channels.gate import Refusal, admit, cors_headers, preflight_headers
+from signalr_channels.protocols.classic.requests import ConnectionDataError, is_callback, jsonp, parse_connection_data
 from signalr_channels.query import query_items
 
-__all__ = ["negotiate_view"]
+__all__ = ["classic_negotiate_view", "negotiate_view"]
 
 
 def negotiate_view(endpoint: HubEndpoint) -> Callable[[HttpRequest], HttpResponseBase]:
@@ -26,12 +31,7 @@ def negotiate_view(endpoint: HubEndpoint) -> Callable[[HttpRequest], HttpRespons
 
     @csrf_exempt
     def view(request: HttpRequest) -> HttpResponse:
-        scope: dict[str, Any] = {
-            "type": "http",
-            "scheme": request.scheme,
-            "headers": [(key.lower().encode("latin-1"), value.encode("latin-1", "replace")) for key, value in request.headers.items()],
-            "query_string": request.META.get("QUERY_STRING", "").encode("latin-1", "replace"),
-        }
+        scope = _scope(request)
         if request.method == "OPTIONS" and (preflight := preflight_headers(scope, endpoint)) is not None:
             return _response(204, b"", preflight)
         headers = cors_headers(scope, endpoint)
@@ -45,6 +45,47 @@ def negotiate_view(endpoint: HubEndpoint) -> Callable[[HttpRequest], HttpRespons
         return _response(200, endpoint.negotiate(query, admission.user_identifier).body, headers, "application/json")
 
     return view
+
+
+def classic_negotiate_view(mount: ClassicMount) -> Callable[..., HttpResponseBase]:
+    """The view that hands out connection ids to classic clients; see :func:`negotiate_view`."""
+
+    @csrf_exempt
+    def view(request: HttpRequest, *args: Any) -> HttpResponse:
+        classic = ClassicRequest(_scope(request))
+        if request.method == "OPTIONS" and (preflight := preflight_headers(classic.scope, mount.cors_endpoint)) is not None:
+            return _response(204, b"", preflight)
+        if classic.callback and not mount.options.ENABLE_JSONP:
+            return _response(403, b"", [])
+        headers = [NOSNIFF, *cors_headers(classic.scope, mount.cors_endpoint)]
+        try:
+            names = () if mount.handler is not None else mount.resolve(parse_connection_data(classic.query("connectiondata")))
+            admission, _ = async_to_sync(mount.admit)(dict(classic.scope), names)
+        except Refusal as refusal:
+            return _response(refusal.status, refusal.body.encode(), [*refusal.headers, *headers])
+        except ConnectionDataError as error:
+            return _response(500, str(error).encode() if mount.is_debugging else b"", headers)
+        body = mount.negotiate(classic.url, classic.query("clientprotocol"), new_classic_token(admission.user_identifier, ""))
+        if classic.callback and not is_callback(classic.callback):
+            return _response(500, b"", headers)
+        if classic.callback:
+            return _response(200, jsonp(classic.callback, body), headers, "application/javascript; charset=UTF-8")
+        return _response(200, body, headers, "application/json; charset=UTF-8")
+
+    return view
+
+
+def _scope(request: HttpRequest) -> dict[str, Any]:
+    """What the gate reads of a request, as an ASGI scope."""
+    return {
+        "type": "http",
+        "scheme": request.scheme,
+        "method": request.method,
+        "path": request.path_info,
+        "root_path": request.META.get("SCRIPT_NAME", ""),
+        "headers": [(key.lower().encode("latin-1"), value.encode("latin-1", "replace")) for key, value in request.headers.items()],
+        "query_string": request.META.get("QUERY_STRING", "").encode("latin-1", "replace"),
+    }
 
 
 def _response(status: int, body: bytes, headers: list[tuple[bytes, bytes]], content_type: str | None = None) -> HttpResponse:

@@ -126,9 +126,11 @@ class HubShare:
         """
         raise ClientResultError(NO_CLIENT_RESULTS)
 
-    def close(self, reason: CloseReason, *, error: str | None = None, allow_reconnect: bool = False) -> None:
+    def close(
+        self, reason: CloseReason, *, error: str | None = None, exception: Exception | None = None, allow_reconnect: bool = False
+    ) -> None:
         """End the connection."""
-        self.connection.close(reason, error=error, allow_reconnect=allow_reconnect)
+        self.connection.close(reason, error=error, exception=exception, allow_reconnect=allow_reconnect)
 
 
 def group_names(shares: Iterable[HubShare]) -> list[str]:

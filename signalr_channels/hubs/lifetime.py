@@ -160,7 +160,9 @@ class Receiver(Protocol):
     def send(self, message: HubMessage) -> None:
         """Encode a message and write it."""
 
-    def close(self, reason: CloseReason, *, error: str | None = None, allow_reconnect: bool = False) -> None:
+    def close(
+        self, reason: CloseReason, *, error: str | None = None, exception: Exception | None = None, allow_reconnect: bool = False
+    ) -> None:
         """End it."""
 
 
@@ -388,7 +390,8 @@ class HubLifetimeManager(abc.ABC):
 
     def close_local(self, connection: Receiver, error: str | None, *, allow_reconnect: bool) -> None:
         """:meth:`close` for a connection of this process."""
-        connection.close(CloseReason.CLOSED_BY_APP, error=error, allow_reconnect=allow_reconnect)
+        exception = None if error is None else ConnectionClosed(error)  # for the hub and the history
+        connection.close(CloseReason.CLOSED_BY_APP, error=error, exception=exception, allow_reconnect=allow_reconnect)
 
 
 class InMemoryHubLifetimeManager(HubLifetimeManager):

@@ -24,7 +24,6 @@ from signalr_channels.consumers.classic.request import ClassicRequest
 from signalr_channels.gate import Admission, Refusal, cors_headers, preflight_headers
 from signalr_channels.hubs.lifetime import LifetimeEventKind
 from signalr_channels.protocols.classic.hub_messages import InvalidInvocation, encode_response, parse_invocation, to_ascii
-from signalr_channels.protocols.classic.negotiation import ClassicNegotiateResponse, resolve_protocol_version
 from signalr_channels.protocols.classic.requests import (
     ClassicTransport,
     ConnectionDataError,
@@ -143,20 +142,7 @@ class _Answering:
         if runtime.is_stopping:
             raise Refusal(503, "The server is stopping.", headers=[(b"retry-after", b"1")])
         token = new_classic_token(admission.user_identifier, await runtime.arbiter_channel())
-        options = mount.options
-        response = ClassicNegotiateResponse(
-            url=request.url,
-            connection_token=token.sign(),
-            connection_id=token.connection_id,
-            keep_alive_timeout=options.keep_alive_timeout,
-            disconnect_timeout=options.DISCONNECT_TIMEOUT,
-            connection_timeout=options.CONNECTION_TIMEOUT,
-            try_web_sockets=ClassicTransport.WEB_SOCKETS in mount.transports,
-            protocol_version=resolve_protocol_version(request.query("clientprotocol")),
-            transport_connect_timeout=options.TRANSPORT_CONNECT_TIMEOUT,
-            long_poll_delay=options.LONG_POLL_DELAY,
-        )
-        await self._respond_json(response.encode())
+        await self._respond_json(mount.negotiate(request.url, request.query("clientprotocol"), token))
         info = describe_classic_request(request.scope, mount, names, admission, connection_id=token.connection_id)
         runtime.record(LifetimeEventKind.NEGOTIATED, info)
 
