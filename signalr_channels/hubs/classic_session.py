@@ -20,7 +20,6 @@ from signalr_channels.exceptions import ArgumentBindingError, ClientResultError,
 from signalr_channels.hubs.binding import BoundMethod
 from signalr_channels.hubs.caller_state import ClassicCallerClients
 from signalr_channels.hubs.classic_errors import describe_binding_error, describe_unknown_method, generic_text
-from signalr_channels.hubs.clients import HubCallerClients
 from signalr_channels.hubs.context import HubCallerContext
 from signalr_channels.hubs.dispatcher import HubDispatcher
 from signalr_channels.hubs.groups import GroupManager
@@ -141,17 +140,38 @@ def group_names(shares: Iterable[HubShare]) -> list[str]:
 class ClassicCall:
     """One call, or one lifetime event, as the hub instance that serves it sees its connection."""
 
-    __slots__ = ("_reach", "clients", "context")
+    __slots__ = ("_clients", "_hub", "_share", "_state", "context")
 
-    def __init__(self, context: HubCallerContext, clients: HubCallerClients, reach: Any) -> None:
+    def __init__(self, context: HubCallerContext, hub: ClassicHub, share: HubShare, state: dict[str, Any] | None) -> None:
         self.context = context
-        self.clients = clients
-        self._reach = reach
+        self._hub = hub
+        self._share = share
+        self._state = state
+        self._clients: ClassicCallerClients | None = None
+
+    @property
+    def clients(self) -> ClassicCallerClients:
+        """Audiences, as seen from this connection, and the state of the caller's proxy."""
+        if self._clients is None:
+            reach, caller_id = self._hub.dispatcher.reach, self._share.connection_id
+            self._clients = ClassicCallerClients(reach, caller_id, self._state, self._send_with_state)
+        return self._clients
 
     @property
     def groups(self) -> GroupManager:
         """Groups of the hub."""
-        return GroupManager(self._reach)
+        return GroupManager(self._hub.dispatcher.reach)
+
+    def changes(self) -> dict[str, Any] | None:
+        """The members of the state that the call changed, if it changed any."""
+        return None if self._clients is None else self._clients.changes()
+
+    def _send_with_state(self, target: str, arguments: tuple[Any, ...], changes: dict[str, Any]) -> bool:
+        if self._share.is_listed:
+            protocol = self._hub.protocol
+            data = protocol.encode_with_state(target, arguments, changes)
+            self._share.enqueue(EncodedMessage(data, protocol.transfer_format))
+        return True
 
 
 class ClassicSession:
@@ -446,17 +466,7 @@ class ClassicHubSession(ClassicSession):
     def _instance(self, hub: ClassicHub, state: dict[str, Any] | None = None) -> Hub:
         """A new hub instance for one call or event."""
         instance = hub.dispatcher.hub()
-        reach = hub.dispatcher.reach
-
-        def send_with_state(target: str, arguments: tuple[Any, ...], changes: dict[str, Any]) -> bool:
-            share = self._share(hub)
-            if share.is_listed:
-                data = hub.protocol.encode_with_state(target, arguments, changes)
-                self.connection.enqueue(EncodedMessage(data, hub.protocol.transfer_format))
-            return True
-
-        clients = ClassicCallerClients(reach, self.connection.connection_id, state, send_with_state)
-        instance._session = ClassicCall(self.context, clients, reach)
+        instance._session = ClassicCall(self.context, hub, self._share(hub), state)
         return instance
 
     # Calls
@@ -467,7 +477,6 @@ class ClassicHubSession(ClassicSession):
         hub = self._hubs.get(call.hub.lower())
         if hub is None:
             raise InvalidInvocation(f"'{call.hub}' Hub could not be resolved.", invocation_id=call.invocation_id)
-        self._share(hub)
         bound = hub.methods.get(call.method.lower())
         if bound is None:
             return self._refuse(call, describe_unknown_method(call.method, None))
@@ -567,6 +576,6 @@ class ClassicHubSession(ClassicSession):
 
 
 def _changes(instance: Hub) -> dict[str, Any] | None:
-    clients = instance.clients
-    assert isinstance(clients, ClassicCallerClients)
-    return clients.changes()
+    call = instance._session
+    assert isinstance(call, ClassicCall)
+    return call.changes()

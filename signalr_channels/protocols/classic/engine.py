@@ -50,6 +50,7 @@ class ClassicEngine:
         "_maximum_bytes",
         "_maximum_messages",
         "_position",
+        "_start_of_frame",
         "groups_token",
         "lost",
     )
@@ -64,6 +65,7 @@ class ClassicEngine:
         self.lost = 0
         self.groups_token = ""
         self._epoch = epoch or secrets.token_hex(4).upper()
+        self._start_of_frame = b'{"C":"%b-' % self._epoch.encode()
         self._maximum_messages = maximum_messages
         self._maximum_bytes = maximum_bytes
         self._buffer: deque[EncodedMessage] = deque()
@@ -138,6 +140,12 @@ class ClassicEngine:
         """Whether there is something to say."""
         return self._is_init_due or self._position < self._end or self.groups_token != self._client_groups_token
 
+    def _frame_of_one(self, is_ascii: bool) -> bytes:
+        """The frame of nearly every message."""
+        self._position += 1
+        message = self._buffer[-1]
+        return b'%b%X","M":[%b]}' % (self._start_of_frame, self._position, _ascii(message) if is_ascii else message.data)
+
     def frame(self, *, limit: int = MESSAGES_PER_FRAME, is_ascii: bool = False, poll_delay: float = 0.0, terminate: bool = False) -> bytes:
         """
         The next envelope, with no messages if there are none.
@@ -148,11 +156,14 @@ class ClassicEngine:
             poll_delay: Seconds to wait before the next poll, for the client to know.
             terminate: Whether the client of a poll is told that the server stops.
         """
+        is_plain = not (self._is_init_due or terminate or poll_delay) and self.groups_token == self._client_groups_token
+        if is_plain and limit and self._position == self._end - 1:
+            return self._frame_of_one(is_ascii)
         start = self._end - len(self._buffer)
         first = self._position - start
         messages = list(islice(self._buffer, first, first + limit))
         self._position += len(messages)
-        parts = [f'{{"C":"{self._epoch}-{self._position:X}"'.encode()]
+        parts = [b'%b%X"' % (self._start_of_frame, self._position)]
         if self._is_init_due:
             self._is_init_due = False
             parts.append(b',"S":1')
