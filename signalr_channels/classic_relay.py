@@ -8,10 +8,22 @@ from typing import TYPE_CHECKING, Any
 
 from signalr_channels.backplane import names
 from signalr_channels.backplane.sender import OrderedSender
-from signalr_channels.backplane.wire import VERSION, ClassicAttach, ClassicCall, CloseSocket, Detached, Frame, Owner, Received, Seek, Status
+from signalr_channels.backplane.wire import (
+    VERSION,
+    ClassicAttach,
+    ClassicCall,
+    CloseSocket,
+    Detached,
+    Frame,
+    Leaving,
+    Owner,
+    Received,
+    Seek,
+    Status,
+)
 from signalr_channels.classic_runtime import OpenClassicConnection
 from signalr_channels.conf import get_settings
-from signalr_channels.exceptions import RemoteProtocolError
+from signalr_channels.exceptions import BackplaneUnavailable, RemoteProtocolError
 from signalr_channels.protocols.classic.engine import InvalidCursor
 from signalr_channels.protocols.classic.hub_messages import InvalidInvocation
 from signalr_channels.protocols.classic.negotiation import has_delayed_start
@@ -81,12 +93,25 @@ class ClassicRelayService:
     async def join(self) -> None:
         """Be among the processes that are asked for connections whose arbiter is gone."""
         if not self._relay.is_member(self._address):
-            self._relay.register(CLASSIC, self.seek)
+            self._relay.register(CLASSIC, self.hear)
             self._relay.hold(self._address)
             await self._relay.settle(self._address)
 
-    def seek(self, message: Seek) -> Awaitable[None] | None:
-        """Answer if the connection lives here."""
+    async def leave(self) -> None:
+        """Tell the others that this process stops."""
+        channel = self._relay.channel
+        if channel is not None and self._relay.is_member(self._address):
+            try:
+                await self._relay.announce(self._address, Leaving(v=VERSION, hub=CLASSIC, connection_id="", channel=channel))
+            except BackplaneUnavailable as error:
+                logger.info("Other processes could not be told that this one stops: %s", error)
+
+    def hear(self, message: Seek | Leaving) -> Awaitable[None] | None:
+        """Answer if the connection lives here; take note of a process that stops."""
+        if isinstance(message, Leaving):
+            if self._runtime.ownership is not None and message.channel != self._relay.channel:
+                self._runtime.ownership.forget_process(message.channel)
+            return None
         if self._runtime.classic.get(message.connection_id) is None:
             return None
         return self._relay.answer(message, Owner(v=VERSION, request_id=message.request_id, channel=self._relay.channel))
@@ -147,7 +172,7 @@ class ClassicRelayService:
         if opened is None:
             return
         names_ = [name for name in message.hubs if name in opened.mount.hubs]
-        await opened.session.attach(names_)
+        await self._runtime.classic.list_hubs(opened, names_, message.groups_token)
         is_connect = message.operation == "connect"
         if is_connect and not has_delayed_start(message.protocol):
             await opened.session.start(names_)

@@ -46,6 +46,8 @@ class OpenClassicConnection:
     log: ClassicLog
     arbiter: str = ""
     """Channel of the process that negotiated it."""
+    knows_groups: bool = False
+    """Whether a receiving request has come: only those say which groups the client was in on another process."""
     expires_at: float | None = None
     """When its access token runs out, in seconds since 1970; ``None`` if that does not end it."""
     finished: asyncio.Task[None] | None = None
@@ -208,10 +210,11 @@ class ClassicConnections:
             detail = f"There are {limit} connections already (MAXIMUM_CONNECTIONS)."
             raise Refusal(503, text, reason=CloseReason.CONNECTION_LIMIT, detail=detail, headers=headers)
 
-    async def list_hubs(self, opened: OpenClassicConnection, names: Sequence[str], groups_token: str | None, *, is_new: bool) -> None:
-        """Let the hubs that a receiving request names reach the connection; a new one is put back into its groups."""
+    async def list_hubs(self, opened: OpenClassicConnection, names: Sequence[str], groups_token: str | None) -> None:
+        """Let the hubs that a receiving request names reach the connection; the first one puts it back into its groups."""
         await opened.session.attach(names)
-        if is_new:
+        if not opened.knows_groups:
+            opened.knows_groups = True
             await opened.session.rejoin(read_groups_token(groups_token, opened.connection.connection_id))
 
     # Ending

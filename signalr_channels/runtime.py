@@ -153,6 +153,8 @@ class Runtime:
             else:
                 connection.close(CloseReason.SERVER_SHUTDOWN, allow_reconnect=True)
         self.classic.shut_down()
+        if self.relay is not None:
+            self.spawn(self.classic_service.leave())
 
     async def stop(self) -> None:
         """Say goodbye, let hubs finish, and leave nothing behind."""

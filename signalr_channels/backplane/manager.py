@@ -20,6 +20,7 @@ from signalr_channels.backplane.wire import (
     Deliver,
     GroupCommand,
     HubQuestion,
+    Leaving,
     Seek,
 )
 from signalr_channels.exceptions import ConnectionClosed, HubException
@@ -233,7 +234,7 @@ class ChannelLayerHubLifetimeManager(HubLifetimeManager):
     # From other processes
 
     def _receive(self, message: Deliver | HubQuestion) -> Awaitable[None] | None:
-        if isinstance(message, Seek):
+        if isinstance(message, (Seek, Leaving)):
             return None
         if not isinstance(message, Deliver):
             connection = self.index.find(message.connection_id)

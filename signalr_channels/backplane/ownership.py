@@ -137,6 +137,12 @@ class Ownership:
             else:
                 self._owners[connection_id] = GONE
 
+    def forget_process(self, channel: str) -> None:
+        """A process stops: whoever is asked first owns what it owned."""
+        for owners in (self._known, self._owners):
+            for connection_id in [key for key, owner in owners.items() if owner == channel]:
+                del owners[connection_id]
+
     async def release(self, connection_id: str, arbiter: str, *, may_move: bool = False) -> None:
         """A connection of ours has ended, or may go on elsewhere: let its arbiter know."""
         self.forget(connection_id, may_move=may_move)

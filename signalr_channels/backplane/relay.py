@@ -26,12 +26,16 @@ from signalr_channels.backplane.wire import (
     Claim,
     ClassicAttach,
     ClassicCall,
+    ClientInvoke,
+    CloseConnection,
     Deliver,
     Fetch,
+    GroupCommand,
     HubQuestion,
     Leave,
     Post,
     RelayMessage,
+    Seek,
     read,
     write,
 )
@@ -45,7 +49,7 @@ REMEMBERED_ADDRESSES = 10_000
 LONGEST_BACK_OFF = 5.0
 DEFAULT_EXPIRY = 86_400.0
 
-ProcessQuestion = Union[Claim, Post, Fetch, Leave, Attach, ClassicCall, ClassicAttach]
+Question = Union[GroupCommand, ClientInvoke, CloseConnection, Seek, Claim, Post, Fetch, Leave, Attach, ClassicCall, ClassicAttach]
 Handler = Callable[[Any], Awaitable[None] | None]
 
 
@@ -180,7 +184,16 @@ class Relay:
         self._waiting[request_id] = answers
         return Conversation(self._channel, request_id, answers.get, lambda: self._waiting.pop(request_id, None))
 
-    async def answer(self, question: HubQuestion | ProcessQuestion, answer: Answer) -> None:
+    async def announce(self, address: str, message: RelayMessage) -> None:
+        """
+        Tell every process that is a member of ``address``. Nobody answers.
+
+        Raises:
+            BackplaneUnavailable: The channel layer cannot be reached.
+        """
+        await self._ask_layer(self._layer.group_send(address, write(message)))
+
+    async def answer(self, question: Question, answer: Answer) -> None:
         """Answer a question."""
         await self.tell(question.reply_to, answer)
 

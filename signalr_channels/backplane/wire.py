@@ -29,6 +29,7 @@ __all__ = [
     "GroupCommand",
     "HubQuestion",
     "Leave",
+    "Leaving",
     "Owner",
     "Post",
     "ProcessMessage",
@@ -151,6 +152,16 @@ class Seek(msgspec.Struct, tag_field="type", tag="signalr.seek", frozen=True, kw
     connection_id: str
     reply_to: str
     request_id: str
+
+
+class Leaving(msgspec.Struct, tag_field="type", tag="signalr.leaving", frozen=True, kw_only=True):
+    """To all processes: the one behind this channel stops, and what it owned may go on elsewhere."""
+
+    v: int
+    hub: str
+    connection_id: str
+    """Empty: it is about all of them."""
+    channel: str
 
 
 class Release(msgspec.Struct, tag_field="type", tag="signalr.release", frozen=True, kw_only=True):
@@ -302,7 +313,7 @@ class Detached(msgspec.Struct, tag_field="type", tag="signalr.detached", frozen=
 
 Answer = Union[Ack, ClientAnswer, Owner, Fetched, Status, Frame, CloseSocket]
 """Goes to whoever waits for its ``request_id``."""
-HubQuestion = Union[GroupCommand, ClientInvoke, CloseConnection, Seek]
+HubQuestion = Union[GroupCommand, ClientInvoke, CloseConnection, Seek, Leaving]
 """About a connection of a hub; its owner answers."""
 ProcessMessage = Union[Claim, Release, Post, Fetch, Unfetch, Leave, Attach, ClassicCall, ClassicAttach, Received, Detached]
 """To one process."""

@@ -18,7 +18,7 @@ from signalr_channels.classic_log import describe_classic_request
 from signalr_channels.classic_mounts import WRONG_USER, ClassicMount
 from signalr_channels.classic_runtime import REFUSED_TEXT, OpenClassicConnection
 from signalr_channels.classic_tokens import ClassicToken, new_classic_token, read_classic_token
-from signalr_channels.consumers.classic.elsewhere import REFUSED, RemoteRequest, find_classic_owner
+from signalr_channels.consumers.classic.elsewhere import REFUSED, OwnerLost, RemoteRequest, find_classic_owner
 from signalr_channels.consumers.classic.receiving import JSON, NO_CACHE, SCRIPT, LocalRequest, refuse
 from signalr_channels.consumers.classic.request import ClassicRequest
 from signalr_channels.gate import Admission, Refusal, cors_headers, preflight_headers
@@ -188,7 +188,7 @@ class _Answering:
 
     # Requests of a connection
 
-    async def _serve(self, admission: Admission, names: tuple[str, ...], token: ClassicToken) -> None:
+    async def _serve(self, admission: Admission, names: tuple[str, ...], token: ClassicToken, *, is_retry: bool = False) -> None:
         request, runtime = self._request, self._runtime
         operation = request.operation
         if runtime.relay is not None:
@@ -212,10 +212,16 @@ class _Answering:
             return
         assert owner is not None
         remote = RemoteRequest(runtime, self._mount, request, names, admission, token.connection_id, owner)
-        if is_call:
-            await self._call_elsewhere(remote)
-        else:
-            await remote.receive(self._receive, self._send, self._headers)
+        try:
+            await (self._call_elsewhere(remote) if is_call else remote.receive(self._receive, self._send, self._headers))
+        except OwnerLost:
+            # Whoever is asked next owns the connection: this process, if the client tries again here.
+            assert runtime.ownership is not None
+            await runtime.ownership.release(token.connection_id, token.arbiter, may_move=True)
+            if is_retry:
+                text = "The server process of this connection does not answer."
+                raise Refusal(503, text, headers=[(b"retry-after", b"1")]) from None
+            await self._serve(admission, names, token, is_retry=True)
 
     async def _refuse_call(self) -> None:
         """Of a connection that was ended for good."""
@@ -245,7 +251,7 @@ class _Answering:
         if opened is None:
             # Before the transport, or on a process that does not know it: it waits for its transport as after a loss.
             opened = classic.open(self._mount, self._request.scope, admission, token, has_lived=False)
-            await classic.list_hubs(opened, names, None, is_new=True)
+            await opened.session.attach(names)
         opened.renew(admission)
         await (self._start(opened, names) if operation is Operation.START else self._take(opened))
 

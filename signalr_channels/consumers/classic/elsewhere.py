@@ -35,7 +35,7 @@ from signalr_channels.protocols.endings import CloseReason
 from signalr_channels.responses import client_gone
 from signalr_channels.runtime import Runtime
 
-__all__ = ["RemoteRequest", "find_classic_owner"]
+__all__ = ["OwnerLost", "RemoteRequest", "find_classic_owner"]
 
 Receive = Callable[[], Awaitable[Any]]
 Send = Callable[[Any], Awaitable[None]]
@@ -86,6 +86,10 @@ async def _seek(runtime: Runtime, connection_id: str) -> str | None:
     return answer.channel if isinstance(answer, Owner) else None
 
 
+class OwnerLost(Exception):
+    """The process that owned a connection does not answer."""
+
+
 class RemoteRequest:
     """A request whose connection lives in another process."""
 
@@ -126,7 +130,8 @@ class RemoteRequest:
         Have a send, start or abort served.
 
         Raises:
-            Refusal: The owner does not answer, or cannot be reached.
+            OwnerLost: The owner does not answer.
+            Refusal: It cannot be reached.
         """
 
         def make(reply_to: str, request_id: str) -> ClassicCall:
@@ -148,7 +153,7 @@ class RemoteRequest:
         finally:
             conversation.close()
         if not isinstance(answer, Status):
-            raise self._lost()
+            raise OwnerLost
         return answer
 
     async def _ask(self, make: Callable[[str, str], RelayMessage]) -> Conversation:
@@ -157,12 +162,6 @@ class RemoteRequest:
         except BackplaneUnavailable as error:
             raise Refusal(503, "The server processes cannot reach each other.", headers=[(b"retry-after", b"1")]) from error
 
-    def _lost(self) -> Refusal:
-        if self._runtime.ownership is not None:
-            self._runtime.ownership.forget(self._connection_id, may_move=True)
-        # The client tries again, and whichever process it reaches then takes the connection over.
-        return Refusal(503, "The server process of this connection does not answer.", headers=[(b"retry-after", b"1")])
-
     # Connect, reconnect, poll
 
     async def receive(self, receive: Receive, send: Send, headers: Headers) -> None:
@@ -170,7 +169,8 @@ class RemoteRequest:
         Serve a receiving request with the frames the owner sends.
 
         Raises:
-            Refusal: The owner does not answer, or cannot be reached.
+            OwnerLost: The owner does not answer; the request was not answered either.
+            Refusal: It cannot be reached.
         """
         request = self._request
 
@@ -193,7 +193,7 @@ class RemoteRequest:
         try:
             answer = await conversation.receive(self._relay.ack_timeout)
             if not isinstance(answer, Status):
-                raise self._lost()
+                raise OwnerLost
             if answer.status == REFUSED:
                 await refuse(request, receive, send, self._mount, headers)
             elif answer.status == 101:

@@ -124,7 +124,7 @@ class LocalRequest:
         if opened is None:
             opened = connections.open(self._mount, request.scope, self._admission, token, has_lived=has_lived)
         opened.renew(self._admission)
-        await connections.list_hubs(opened, self._names, request.groups_token, is_new=is_new)
+        await connections.list_hubs(opened, self._names, request.groups_token)
         transport = await open_transport(request, send, self._mount, headers)
         if not await self._attach(opened, transport, receive, is_new=is_new):
             return

@@ -138,7 +138,11 @@ class ClassicEngine:
     @property
     def has_frame(self) -> bool:
         """Whether there is something to say."""
-        return self._is_init_due or self._position < self._end or self.groups_token != self._client_groups_token
+        return self._is_init_due or self._position < self._end or self._owes_groups_token
+
+    @property
+    def _owes_groups_token(self) -> bool:
+        return self.groups_token != self._client_groups_token and self.groups_token != ""
 
     def _frame_of_one(self, is_ascii: bool) -> bytes:
         """The frame of nearly every message."""
@@ -156,7 +160,7 @@ class ClassicEngine:
             poll_delay: Seconds to wait before the next poll, for the client to know.
             terminate: Whether the client of a poll is told that the server stops.
         """
-        is_plain = not (self._is_init_due or terminate or poll_delay) and self.groups_token == self._client_groups_token
+        is_plain = not (self._is_init_due or terminate or poll_delay or self._owes_groups_token)
         if is_plain and limit and self._position == self._end - 1:
             return self._frame_of_one(is_ascii)
         start = self._end - len(self._buffer)
@@ -169,7 +173,7 @@ class ClassicEngine:
             parts.append(b',"S":1')
         if terminate:
             parts.append(b',"T":1')
-        if self.groups_token != self._client_groups_token:
+        if self._owes_groups_token:
             self._client_groups_token = self.groups_token
             parts.append(f',"G":"{self.groups_token}"'.encode())
         if poll_delay:
