@@ -23,8 +23,8 @@ from signalr_channels.backplane.wire import (
 )
 from signalr_channels.classic_runtime import OpenClassicConnection
 from signalr_channels.conf import get_settings
-from signalr_channels.exceptions import BackplaneUnavailable, RemoteProtocolError
-from signalr_channels.protocols.classic.engine import InvalidCursor
+from signalr_channels.exceptions import BackplaneUnavailable, ConnectionClosed, RemoteProtocolError
+from signalr_channels.protocols.classic.engine import InvalidCursor, encode_farewell
 from signalr_channels.protocols.classic.hub_messages import InvalidInvocation
 from signalr_channels.protocols.classic.negotiation import has_delayed_start
 from signalr_channels.protocols.endings import CloseReason
@@ -184,6 +184,10 @@ class ClassicRelayService:
             opened.connection.attach(transport, cursor=message.cursor, groups_token=message.groups_token, init=is_connect)
         except InvalidCursor as error:
             logger.info("%s: %s", message.connection_id, error)
+            await transport.close()
+            return
+        except ConnectionClosed:
+            await transport.write(encode_farewell(None))
             await transport.close()
             return
         came_back = not is_connect and not (transport.is_poll and message.operation != "reconnect")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from signalr_channels.classic_mounts import ClassicMount, callable_methods
 from signalr_channels.classic_tokens import ClassicToken, read_groups_token, sign_groups
 from signalr_channels.connections.classic_connection import ClassicConnection
 from signalr_channels.endpoints import load_classes
+from signalr_channels.exceptions import HubException
 from signalr_channels.gate import Admission, Refusal
 from signalr_channels.hubs.binding import bind_methods
 from signalr_channels.hubs.classic_session import ClassicHub, ClassicHubSession, ClassicSession
@@ -31,6 +33,8 @@ if TYPE_CHECKING:
     from signalr_channels.runtime import Runtime
 
 __all__ = ["ClassicConnections", "OpenClassicConnection"]
+
+logger = logging.getLogger("signalr_channels.connections")
 
 ANY_HUB = ClassicHubProtocol("")
 """What hub code sees as the encoding of a connection that carries several hubs."""
@@ -215,7 +219,10 @@ class ClassicConnections:
         await opened.session.attach(names)
         if not opened.knows_groups:
             opened.knows_groups = True
-            await opened.session.rejoin(read_groups_token(groups_token, opened.connection.connection_id))
+            try:
+                await opened.session.rejoin(read_groups_token(groups_token, opened.connection.connection_id))
+            except HubException as error:  # the limit is lower than it was
+                logger.warning("%s: not all groups were joined again: %s", opened.connection.connection_id, error)
 
     # Ending
 

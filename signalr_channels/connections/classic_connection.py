@@ -19,7 +19,7 @@ from collections.abc import Awaitable, Callable
 from typing import Protocol
 
 from signalr_channels.connections.transports import Resume, step
-from signalr_channels.exceptions import SlowConnection
+from signalr_channels.exceptions import ConnectionClosed, SlowConnection
 from signalr_channels.protocols.base import EncodedMessage, HubProtocol
 from signalr_channels.protocols.classic.engine import MESSAGES_PER_FRAME, MESSAGES_PER_POLL, ClassicEngine, encode_farewell
 from signalr_channels.protocols.endings import CloseReason, Disconnect
@@ -186,8 +186,11 @@ class ClassicConnection:
             init: Whether it begins with the init frame.
 
         Raises:
+            ConnectionClosed: The connection has ended meanwhile.
             InvalidCursor: The cursor begins as ours do, and is none.
         """
+        if self.disconnect is not None:
+            raise ConnectionClosed(f"Connection '{self.connection_id}' has ended.")
         self._let_go(self.engine.frame(limit=0, is_ascii=True) if self._attached is not None and self._attached.is_poll else None)
         self.engine.resume(cursor, groups_token, init=init)
         self.transport = self._attached = transport

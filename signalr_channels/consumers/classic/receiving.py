@@ -18,6 +18,7 @@ from signalr_channels.consumers.classic.request import ClassicRequest
 from signalr_channels.consumers.classic.transports import ClassicEventStream, ClassicForeverFrame, ClassicPoll, ClassicSocket
 from signalr_channels.consumers.uvicorn_fast_path import find_fast_path
 from signalr_channels.consumers.websocket import WebSocketTransport, explain_disconnect
+from signalr_channels.exceptions import ConnectionClosed
 from signalr_channels.gate import Admission
 from signalr_channels.protocols.classic import forever_frame
 from signalr_channels.protocols.classic.engine import InvalidCursor, encode_farewell
@@ -27,7 +28,7 @@ from signalr_channels.protocols.endings import CloseReason
 from signalr_channels.responses import client_gone
 from signalr_channels.runtime import Runtime
 
-__all__ = ["LocalRequest", "Transport", "answer_poll", "first_of", "open_transport", "refuse", "serve_until_end"]
+__all__ = ["LocalRequest", "Transport", "answer_poll", "first_of", "open_transport", "refuse", "say_farewell", "serve_until_end"]
 
 logger = logging.getLogger("signalr_channels.connections")
 
@@ -74,12 +75,22 @@ async def _begin(send: Send, content_type: bytes, headers: Headers, body: bytes 
 async def refuse(request: ClassicRequest, receive: Receive, send: Send, mount: ClassicMount, headers: Headers) -> None:
     """Turn away a client that comes back too late: it is let in, and told to stop, since it would try again on any HTTP status."""
     transport = await open_transport(request, send, mount, headers)
+    await say_farewell(transport)
+    await _leave(transport, receive, send)
+
+
+async def say_farewell(transport: Transport) -> None:
+    """Tell the client to stop."""
     await transport.write(encode_farewell(b'"%s"' % REFUSED_TEXT.encode()))
+    if not transport.is_poll:
+        await transport.close()
+
+
+async def _leave(transport: Transport, receive: Receive, send: Send) -> None:
+    """Return when a transport that was closed is over."""
     if isinstance(transport, ClassicPoll):
         await answer_poll(transport, send)
-        return
-    await transport.close()
-    if isinstance(transport, ClassicSocket):
+    elif isinstance(transport, ClassicSocket):
         while (await receive())["type"] != "websocket.disconnect":
             pass
 
@@ -126,11 +137,12 @@ class LocalRequest:
         opened.renew(self._admission)
         await connections.list_hubs(opened, self._names, request.groups_token)
         transport = await open_transport(request, send, self._mount, headers)
-        if not await self._attach(opened, transport, receive, is_new=is_new):
+        if not await self._attach(opened, transport, is_new=is_new):
+            await _leave(transport, receive, send)
             return
         await serve_until_end(self._runtime, opened, transport, receive, send)
 
-    async def _attach(self, opened: OpenClassicConnection, transport: Transport, receive: Receive, *, is_new: bool) -> bool:
+    async def _attach(self, opened: OpenClassicConnection, transport: Transport, *, is_new: bool) -> bool:
         """Attach the transport and tell hubs. False: it is over already."""
         request, connection = self._request, opened.connection
         is_connect = request.operation is Operation.CONNECT
@@ -143,10 +155,10 @@ class LocalRequest:
         except InvalidCursor as error:
             logger.info("%s: %s", connection.connection_id, error)
             await transport.close()
-            if isinstance(transport, ClassicSocket):
-                while (await receive())["type"] != "websocket.disconnect":
-                    pass
-            return transport.is_poll
+            return False
+        except ConnectionClosed:  # it was aborted while we opened the transport
+            await say_farewell(transport)
+            return False
         opened.log.attached(request.scope, transport.name, self._names, self._admission, came_back=came_back or (is_new and not is_connect))
         if came_back:
             opened.session.spawn(self._tell_reconnected(opened, transport))
