@@ -8,6 +8,8 @@ Source: reference section 3.
 
 from __future__ import annotations
 
+import functools
+import logging
 import time
 import uuid
 import zlib
@@ -19,10 +21,12 @@ from signalr_channels.tokens import digest, read_signed, sign
 
 __all__ = ["ClassicToken", "new_classic_token", "read_classic_token", "read_groups_token", "sign_groups"]
 
+logger = logging.getLogger("signalr_channels.connections")
+
 CONNECTION_SALT = "signalr_channels.classic.connection-token"
 GROUPS_SALT = "signalr_channels.classic.groups-token"
 LONGEST_TOKEN = 512
-LONGEST_GROUPS_TOKEN = 64 * 1024
+LONGEST_GROUPS_TOKEN = 4096
 LONGEST_GROUPS = 1024 * 1024
 """Bytes of group names, unpacked."""
 
@@ -71,11 +75,32 @@ def sign_groups(connection_id: str, names: Sequence[str]) -> str:
     """
     The groups token of a connection.
 
+    It travels in queries, and a web socket whose request line is over 8 KiB is never answered. Of groups that do not fit into
+    :data:`LONGEST_GROUPS_TOKEN` characters, the last ones are left out: the server knows them as long as the process lives.
+
     Args:
         connection_id: The connection; nobody else's request can use the token.
         names: Names of hub and group, joined by a dot.
     """
-    return sign(zlib.compress(msgspec.msgpack.encode((digest(connection_id), list(names)))), GROUPS_SALT)
+    kept = list(names)
+    while len(token := _sign_groups(connection_id, kept)) > LONGEST_GROUPS_TOKEN:
+        kept = kept[: len(kept) * LONGEST_GROUPS_TOKEN // (len(token) + 1)]
+    if len(kept) < len(names):
+        _warn_once(connection_id)
+    return token
+
+
+def _sign_groups(connection_id: str, names: list[str]) -> str:
+    return sign(zlib.compress(msgspec.msgpack.encode((digest(connection_id), names))), GROUPS_SALT)
+
+
+@functools.lru_cache(maxsize=1000)
+def _warn_once(connection_id: str) -> None:
+    logger.warning(
+        "%s is in more groups than its groups token can hold (%d characters); it is in all of them until its server process ends",
+        connection_id,
+        LONGEST_GROUPS_TOKEN,
+    )
 
 
 def read_groups_token(text: str | None, connection_id: str) -> list[str]:

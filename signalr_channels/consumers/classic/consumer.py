@@ -77,6 +77,8 @@ class ClassicConsumer(AsyncConsumer):  # type: ignore[misc]
         headers: Headers = [NOSNIFF, *([] if request.is_websocket else cors_headers(scope, mount.cors_endpoint))]
         names: tuple[str, ...] = ()
         try:
+            if request.callback and not is_callback(request.callback):
+                raise ServerFault("The callback is no name of a JavaScript function.")
             if mount.handler is None:
                 names = mount.resolve(parse_connection_data(request.query("connectiondata")))
             await _Answering(get_runtime(), mount, request, receive, send, headers).answer(names)
@@ -301,12 +303,7 @@ class _Answering:
 
     async def _respond_json(self, data: bytes) -> None:
         callback = self._request.callback
-        if not callback:
-            await self._respond(data, JSON)
-        elif is_callback(callback):
-            await self._respond(jsonp(callback, data), SCRIPT)
-        else:
-            raise ServerFault("The callback is no name of a JavaScript function.")
+        await (self._respond(jsonp(callback, data), SCRIPT) if callback else self._respond(data, JSON))
 
     async def _respond(self, data: bytes, content_type: bytes | None) -> None:
         await respond(self._send, 200, data, content_type=content_type, headers=[*NO_CACHE, *self._headers])
