@@ -24,6 +24,8 @@ from signalr_channels.protocols.endings import CloseReason
 __all__ = ["ClassicMount", "callable_methods"]
 
 LONGEST_HUB_TEXT = 200
+WRONG_MOUNT = "The ConnectionId is in the incorrect format."
+"""A connection belongs to the mount it was opened at, whose hubs and permissions it has."""
 WRONG_USER = "Unrecognized user identity.  The user identity cannot change during an active SignalR connection."
 
 

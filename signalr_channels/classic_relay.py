@@ -21,6 +21,7 @@ from signalr_channels.backplane.wire import (
     Seek,
     Status,
 )
+from signalr_channels.classic_mounts import WRONG_MOUNT
 from signalr_channels.classic_runtime import OpenClassicConnection
 from signalr_channels.conf import get_settings
 from signalr_channels.exceptions import BackplaneUnavailable, ConnectionClosed, RemoteProtocolError
@@ -124,6 +125,9 @@ class ClassicRelayService:
             opened = await classic.wait_for(message.connection_id, ARRIVAL_TIMEOUT)
         if opened is None:
             await self._answer(message, REFUSED)
+            return None
+        if opened.mount.path != message.path:
+            await self._answer(message, 400, WRONG_MOUNT)
             return None
         opened.connection.last_received = opened.connection.clock()
         return opened

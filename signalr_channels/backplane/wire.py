@@ -239,6 +239,8 @@ class ClassicCall(msgspec.Struct, tag_field="type", tag="signalr.classic-call", 
 
     v: int
     connection_id: str
+    path: str
+    """Of the mount."""
     operation: str
     hubs: list[str]
     """Names of the hubs in the request that let the client in."""
@@ -252,6 +254,7 @@ class ClassicAttach(msgspec.Struct, tag_field="type", tag="signalr.classic-attac
 
     v: int
     connection_id: str
+    path: str
     operation: str
     transport: str
     hubs: list[str]

@@ -94,6 +94,7 @@ class ClassicConnection:
         "__weakref__",
         "_attached",
         "_attached_at",
+        "_endings",
         "_is_scheduled",
         "_keep_alive_at",
         "_lost_by",
@@ -161,6 +162,7 @@ class ClassicConnection:
         self._attached: ClassicTransport | None = None
         self._attached_at = self._keep_alive_at = now
         self._lost_by: CloseReason | None = None
+        self._endings: set[asyncio.Task[None]] | None = None
         self._replies: deque[bytes] | None = None
         self._reply_bytes = 0
         self._reported_loss = 0
@@ -171,9 +173,9 @@ class ClassicConnection:
     # Transports
 
     @property
-    def is_attached(self) -> bool:
-        """Whether a transport is attached."""
-        return self._attached is not None
+    def attached(self) -> ClassicTransport | None:
+        """The transport that is attached now."""
+        return self._attached
 
     def attach(self, transport: ClassicTransport, *, cursor: str | None, groups_token: str | None, init: bool) -> None:
         """
@@ -191,7 +193,7 @@ class ClassicConnection:
         """
         if self.disconnect is not None:
             raise ConnectionClosed(f"Connection '{self.connection_id}' has ended.")
-        self._let_go(self.engine.frame(limit=0, is_ascii=True) if self._attached is not None and self._attached.is_poll else None)
+        self._let_go(self.engine.frame(limit=0, is_ascii=True) if self._is_polled else None)
         self.engine.resume(cursor, groups_token, init=init)
         self.transport = self._attached = transport
         self._attached_at = self._keep_alive_at = self.last_received = self.clock()
@@ -218,10 +220,23 @@ class ClassicConnection:
         if cut or was_blocked:
             transport.abort()
             return
-        if last_frame is not None:
-            self._step(transport, transport.write(last_frame))
-        if not transport.is_poll:
-            self._step(transport, transport.close())
+        try:
+            rest = step(_say_goodbye(transport, last_frame))
+        except (OSError, RuntimeError) as error:
+            logger.debug("%s: a transport could not be ended: %r", self.connection_id, error)
+            return
+        if rest is not None:  # beside the writing to the next transport
+            self._endings = self._endings or set()
+            task = asyncio.get_running_loop().create_task(self._finish_goodbye(transport, rest))
+            self._endings.add(task)
+            task.add_done_callback(self._endings.discard)
+
+    async def _finish_goodbye(self, transport: ClassicTransport, rest: Resume) -> None:
+        try:
+            await asyncio.wait_for(_as_coroutine(rest), self._send_timeout)
+        except (OSError, RuntimeError, asyncio.TimeoutError) as error:
+            logger.debug("%s: a transport could not be ended: %r", self.connection_id, error)
+            transport.abort()
 
     # Outgoing
 
@@ -230,10 +245,10 @@ class ClassicConnection:
         if self.disconnect is not None:
             return
         engine = self.engine
+        if engine.backlog and self._writer is None and (engine.backlog >= LONGEST_BACKLOG or not engine.fits(message)):
+            self._pump()  # what collects in one turn of the event loop is not to fall out of the buffer
         if not engine.add(message) and self._writer is not None:
             self._give_up()
-        elif engine.backlog > LONGEST_BACKLOG and self._attached is not None:
-            self._pump()
         else:
             self._schedule()
 
@@ -243,9 +258,13 @@ class ClassicConnection:
             self.engine.groups_token = token
             self._schedule()
 
-    def reply(self, data: bytes) -> None:
-        """Answer a call on the socket it came by. The answer is lost with the socket, as in the reference."""
-        if self._attached is None:
+    def reply(self, data: bytes, via: ClassicTransport | None) -> None:
+        """
+        Answer a call on the socket it came by, after what the call has sent. The answer is lost with the socket, as in the reference:
+        the JavaScript client begins to count its calls anew.
+        """
+        if via is None or via is not self._attached:
+            logger.debug("%s: an answer was dropped; the socket of its call is gone", self.connection_id)
             return
         if self._replies is None:
             self._replies = deque()
@@ -271,11 +290,11 @@ class ClassicConnection:
         self._is_scheduled = False
         self._report_loss()
         while self._writer is None and (transport := self._attached) is not None:
-            if self._replies:
+            if self.engine.has_frame:
+                frame = self._next_frame(transport)
+            elif self._replies:
                 frame = self._replies.popleft()
                 self._reply_bytes -= len(frame)
-            elif self.engine.has_frame:
-                frame = self._next_frame(transport)
             else:
                 return
             self._step(transport, transport.write(frame))
@@ -362,8 +381,7 @@ class ClassicConnection:
     def stop(self) -> None:
         """The client ends it."""
         if self.disconnect is None:
-            is_poll = self._attached is not None and self._attached.is_poll
-            self._let_go(self.engine.frame(limit=0, is_ascii=True) if is_poll else None)
+            self._let_go(self.engine.frame(limit=0, is_ascii=True) if self._is_polled else None)
             self._end(Disconnect(reason=CloseReason.CLIENT_CLOSED, stop_called=True))
 
     def close(
@@ -387,16 +405,27 @@ class ClassicConnection:
         """
         if self.disconnect is None:
             self.is_final = not allow_reconnect
-            self._let_go(None if allow_reconnect else encode_farewell(None if error is None else json.dumps(error).encode()))
+            self._pump()  # what was sent before
+            if allow_reconnect:
+                self._let_go(self.engine.frame(is_ascii=True) if self._is_polled else None)
+            else:
+                # A poll that has just been answered is followed by another, which is refused.
+                self._let_go(encode_farewell(None if error is None else json.dumps(error).encode()))
             self._end(Disconnect(reason=reason, stop_called=False, exception=exception, allows_reconnect=allow_reconnect))
 
     def shut_down(self) -> None:
         """The server stops. The client comes back to another process, or to this one when it runs again."""
         if self.disconnect is None:
             self.is_final = False
-            is_poll = self._attached is not None and self._attached.is_poll
-            self._let_go(self.engine.frame(limit=0, is_ascii=True, terminate=True) if is_poll else None)
+            if not self._is_polled:
+                self._pump()
+            self._let_go(self.engine.frame(limit=MESSAGES_PER_POLL, is_ascii=True, terminate=True) if self._is_polled else None)
             self._end(Disconnect(reason=CloseReason.SERVER_SHUTDOWN, stop_called=False, allows_reconnect=True))
+
+    @property
+    def _is_polled(self) -> bool:
+        """Whether a poll waits."""
+        return self._attached is not None and self._attached.is_poll
 
     @property
     def is_closed(self) -> bool:
@@ -414,3 +443,14 @@ class ClassicConnection:
             self.disconnect = disconnect
             if self.on_end is not None:
                 self.on_end()
+
+
+async def _say_goodbye(transport: ClassicTransport, last_frame: bytes | None) -> None:
+    if last_frame is not None:
+        await transport.write(last_frame)
+    if not transport.is_poll:
+        await transport.close()
+
+
+async def _as_coroutine(awaitable: Awaitable[None]) -> None:
+    await awaitable

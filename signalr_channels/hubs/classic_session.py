@@ -15,8 +15,15 @@ from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from signalr_channels.connections.classic_connection import ClassicConnection
-from signalr_channels.exceptions import ArgumentBindingError, ClientResultError, HubException, InvocationNotPermitted, LocalProtocolError
+from signalr_channels.connections.classic_connection import ClassicConnection, ClassicTransport
+from signalr_channels.exceptions import (
+    ArgumentBindingError,
+    ClientResultError,
+    ConnectionClosed,
+    HubException,
+    InvocationNotPermitted,
+    LocalProtocolError,
+)
 from signalr_channels.hubs.binding import BoundMethod
 from signalr_channels.hubs.caller_state import ClassicCallerClients
 from signalr_channels.hubs.classic_errors import describe_binding_error, describe_unknown_method, generic_text
@@ -202,6 +209,7 @@ class ClassicSession:
         self._slots = asyncio.Semaphore(most_calls)
         self._tasks: set[asyncio.Task[Any]] = set()
         self._starting: asyncio.Future[None] | None = None
+        """Done when ``on_connected`` has run, or need not."""
 
     # To be served by each kind
 
@@ -250,18 +258,19 @@ class ClassicSession:
         Raises:
             Exception: Whatever application code raised; the client is to be told that it failed.
         """
-        if self._starting is not None:
-            await asyncio.shield(self._starting)
-            return
-        self._starting = asyncio.get_running_loop().create_future()
+        if self._starting is None:
+            # In a task of ours: it goes on if the client breaks its request off.
+            self._starting = task = asyncio.get_running_loop().create_task(self._run_start(names))
+            task.add_done_callback(lambda task: task.cancelled() or task.exception())  # perhaps nobody waits for it any more
+        await asyncio.wait([self._starting])
+        self._starting.result()
+
+    async def _run_start(self, names: Sequence[str]) -> None:
         try:
             await self.on_connected(names)
-        except Exception as error:
-            self._starting.set_exception(error)
-            self._starting.exception()  # whether or not another request waits for it
-            raise
+        except asyncio.CancelledError:  # of something it waited for, or ours when the process stops
+            raise ConnectionClosed("on_connected was cancelled.") from None
         self.is_started = True
-        self._starting.set_result(None)
 
     async def restart(self) -> None:
         """The client is back with another transport."""
@@ -280,35 +289,55 @@ class ClassicSession:
 
     def receive(self, data: str) -> None:
         """Take what came on a web socket; the answer goes back the same way."""
+        if self.connection.is_closed:
+            return  # what comes after the end is dropped
+        via = self.connection.attached
         try:
             answer = self.invoke(data)
         except InvalidInvocation as error:
             logger.info("%s: a message could not be used: %s", self.connection.connection_id, error)
             if error.invocation_id is not None:
                 # The reference says nothing, and the caller waits for ever.
-                self.connection.reply(encode_response(error.invocation_id, error=str(error)))
+                self.connection.reply(encode_response(error.invocation_id, error=str(error)), via)
             return
         if isinstance(answer, bytes):
             if answer:
-                self.connection.reply(answer)
+                self.connection.reply(answer, via)
         else:
-            self.spawn(self._reply_later(answer))
+            self.spawn(self._reply_later(answer, via))
 
-    async def _reply_later(self, answer: Coroutine[Any, Any, bytes]) -> None:
+    async def _reply_later(self, answer: Coroutine[Any, Any, bytes], via: ClassicTransport | None) -> None:
         if data := await answer:
-            self.connection.reply(data)
+            self.connection.reply(data, via)
 
     async def finish(self) -> None:
         """Tell application code of the end, and let the connection go. The connection has ended before."""
         disconnect = self.connection.disconnect
         assert disconnect is not None
         self.context.mark_aborted()
-        if self._starting is not None and not self._starting.done():
-            await asyncio.wait([self._starting])
-        # The reference says nothing when the server stops: the client comes back elsewhere, and on_reconnected runs there.
-        if self.is_started and disconnect.reason is not CloseReason.SERVER_SHUTDOWN:
-            await self.on_disconnected()
-        await self.leave()
+        try:
+            if self._starting is not None and not self._starting.done():
+                await asyncio.wait([self._starting])
+            # The reference says nothing when the server stops: the client comes back elsewhere, and on_reconnected runs there.
+            if self.is_started and disconnect.reason is not CloseReason.SERVER_SHUTDOWN:
+                await self.on_disconnected()
+        finally:
+            await self.leave()
+
+    async def run_last(self, coroutine: Coroutine[Any, Any, Any], name: str, timeout: float) -> None:
+        """Run ``on_disconnected`` of a hub to its end, whatever it does."""
+        task = asyncio.get_running_loop().create_task(coroutine)
+        await asyncio.wait([task], timeout=timeout)
+        connection_id = self.connection.connection_id
+        if not task.done():
+            task.cancel()
+            await asyncio.wait([task])
+            logger.error("%s: on_disconnected of %s took over %g s (ON_DISCONNECTED_TIMEOUT) and was cancelled",
+                         connection_id, name, timeout)  # fmt: skip
+        elif task.cancelled():
+            logger.error("%s: on_disconnected of %s was cancelled", connection_id, name)
+        elif (error := task.exception()) is not None:
+            logger.error("%s: on_disconnected of %s failed", connection_id, name, exc_info=error)
 
     def spawn(self, coroutine: Coroutine[Any, Any, Any]) -> None:
         """Run a call in a task of its own."""
@@ -345,7 +374,9 @@ class ClassicSession:
 
     async def cancel_calls(self) -> None:
         """Cancel what still runs and wait for it, when the server process stops."""
-        tasks = tuple(self._tasks)
+        tasks: list[asyncio.Future[Any]] = [*self._tasks]
+        if self._starting is not None and not self._starting.done():
+            tasks.append(self._starting)
         for task in tasks:
             task.cancel()
         if tasks:
@@ -440,19 +471,11 @@ class ClassicHubSession(ClassicSession):
         """Run ``on_disconnected`` of the hubs of the last receiving request. What it raises is logged."""
         for name in self._names:
             hub = self._hubs[name]
-            if hub.dispatcher.has_on_disconnected:
-                await self._run_on_disconnected(hub)
-
-    async def _run_on_disconnected(self, hub: ClassicHub) -> None:
-        disconnect, timeout = self.connection.disconnect, hub.dispatcher.options.ON_DISCONNECTED_TIMEOUT
-        assert disconnect is not None
-        try:
-            await asyncio.wait_for(hub.dispatcher.on_disconnected(self._instance(hub), disconnect), timeout)
-        except asyncio.TimeoutError:
-            logger.error("%s: on_disconnected of %s took over %g s (ON_DISCONNECTED_TIMEOUT) and was cancelled",
-                         self.connection.connection_id, hub.dispatcher.name, timeout)  # fmt: skip
-        except Exception as error:
-            logger.error("%s: on_disconnected of %s failed", self.connection.connection_id, hub.dispatcher.name, exc_info=error)
+            dispatcher, disconnect = hub.dispatcher, self.connection.disconnect
+            assert disconnect is not None
+            if dispatcher.has_on_disconnected:
+                ending = dispatcher.on_disconnected(self._instance(hub), disconnect)
+                await self.run_last(ending, dispatcher.name, dispatcher.options.ON_DISCONNECTED_TIMEOUT)
 
     async def _tell(self, names: Sequence[str], run: Callable[[ClassicHub], Any]) -> None:
         running = [one for one in (run(self._hubs[name]) for name in names) if one is not None]

@@ -14,7 +14,6 @@ Source: reference section 6.10; ``PersistentConnection.cs``.
 
 from __future__ import annotations
 
-import asyncio
 import inspect
 import logging
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
@@ -220,13 +219,8 @@ class PersistentSession(ClassicSession):
 
     async def on_disconnected(self) -> None:
         """Run ``on_disconnected``. What it raises is logged."""
-        try:
-            await asyncio.wait_for(self._call(self._handler.on_disconnected, self.connection.disconnect), self._end_timeout)
-        except asyncio.TimeoutError:
-            logger.error("%s: on_disconnected of %s took over %g s (ON_DISCONNECTED_TIMEOUT) and was cancelled",
-                         self.connection.connection_id, self._share.name, self._end_timeout)  # fmt: skip
-        except Exception as error:
-            logger.error("%s: on_disconnected of %s failed", self.connection.connection_id, self._share.name, exc_info=error)
+        ending = self._call(self._handler.on_disconnected, self.connection.disconnect)
+        await self.run_last(ending, self._share.name, self._end_timeout)
 
     def invoke(self, data: str) -> Coroutine[Any, Any, bytes]:
         """Hand on what the client sent. There is no answer."""

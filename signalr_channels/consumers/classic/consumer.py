@@ -15,7 +15,7 @@ from channels.consumer import AsyncConsumer
 
 from signalr_channels.backplane.ownership import GONE, HERE
 from signalr_channels.classic_log import describe_classic_request
-from signalr_channels.classic_mounts import WRONG_USER, ClassicMount
+from signalr_channels.classic_mounts import WRONG_MOUNT, WRONG_USER, ClassicMount
 from signalr_channels.classic_runtime import REFUSED_TEXT, OpenClassicConnection
 from signalr_channels.classic_tokens import ClassicToken, new_classic_token, read_classic_token
 from signalr_channels.consumers.classic.elsewhere import REFUSED, OwnerLost, RemoteRequest, find_classic_owner
@@ -193,6 +193,11 @@ class _Answering:
     async def _serve(self, admission: Admission, names: tuple[str, ...], token: ClassicToken, *, is_retry: bool = False) -> None:
         request, runtime = self._request, self._runtime
         operation = request.operation
+        opened = runtime.classic.get(token.connection_id)
+        if opened is not None and opened.mount is not self._mount:
+            raise Refusal(
+                400, WRONG_MOUNT, reason=CloseReason.PROTOCOL_ERROR, detail=f"The connection was opened at {opened.mount.path!r}."
+            )
         if runtime.relay is not None:
             await runtime.classic_service.join()
         owner = await find_classic_owner(runtime, token.connection_id, token.arbiter, operation)
@@ -282,6 +287,8 @@ class _Answering:
             await self._respond(b"", b"text/plain")
         elif status.status == REFUSED:
             await self._refuse_call()
+        elif status.status == 400:
+            raise Refusal(400, status.body)
         elif status.status >= 400:
             raise ServerFault(status.body)
         elif operation is Operation.START:

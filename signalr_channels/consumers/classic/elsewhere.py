@@ -138,6 +138,7 @@ class RemoteRequest:
             return ClassicCall(
                 v=VERSION,
                 connection_id=self._connection_id,
+                path=self._mount.path,
                 operation=self._request.operation.value,
                 hubs=self._hubs,
                 data=self._request.data,
@@ -178,6 +179,7 @@ class RemoteRequest:
             return ClassicAttach(
                 v=VERSION,
                 connection_id=self._connection_id,
+                path=self._mount.path,
                 operation=request.operation.value,
                 transport="webSockets" if request.transport is None else request.transport.value,
                 hubs=self._hubs,

@@ -43,6 +43,7 @@ class ClassicEngine:
         "_buffer",
         "_buffered_bytes",
         "_client_groups_token",
+        "_counted",
         "_end",
         "_epoch",
         "_is_fresh",
@@ -77,6 +78,8 @@ class ClassicEngine:
         self._client_groups_token = ""
         self._is_fresh = True
         self._is_init_due = False
+        self._counted = (0, 0)
+        """Numbers of the messages that count as lost: from the first to before the second."""
 
     # In
 
@@ -95,9 +98,21 @@ class ClassicEngine:
         start = self._end - len(self._buffer)
         if self._position >= start:
             return True
-        self.lost += start - self._position
+        self._count_lost(self._position, start)
         self._position = start
         return False
+
+    def _count_lost(self, first: int, end: int) -> None:
+        """Count messages that the client will not get, each once."""
+        counted_first, counted_end = self._counted
+        if counted_first == counted_end:
+            counted_first = counted_end = first
+        self.lost += max(0, counted_first - first) + max(0, end - max(first, counted_end))
+        self._counted = (min(first, counted_first), max(end, counted_end))
+
+    def fits(self, message: EncodedMessage) -> bool:
+        """Whether the buffer takes another message without letting one go."""
+        return len(self._buffer) < self._maximum_messages and self._buffered_bytes + len(message.data) <= self._maximum_bytes
 
     def resume(self, cursor: str | None, groups_token: str | None, *, init: bool) -> None:
         """
@@ -125,7 +140,7 @@ class ClassicEngine:
         start = self._end - len(self._buffer)
         position = min(int(number, 16), self._end)
         if position < start:
-            self.lost += start - position
+            self._count_lost(position, start)
         self._position = max(position, start)
 
     # Out
