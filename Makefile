@@ -30,10 +30,8 @@ $(NODE_STAMP): tests/clients/package.json tests/clients/package-lock.json
 	cd tests/clients && npm ci --silent --no-audit --no-fund
 	@touch $@
 
-demo: $(VENV)/.demo  ## Serve the demo site on 127.0.0.1:8000 (PORT= changes it): chat, and the admin.
-	$(BIN)/python manage.py migrate --verbosity 0
-	PORT=$(PORT) $(BIN)/python manage.py demo_setup
-	$(BIN)/python manage.py runserver 127.0.0.1:$(PORT) --noreload
+demo: $(VENV)/.demo  ## Serve the demo site on 127.0.0.1:8000 (PORT= changes it): chat, connections to break, and the admin.
+	@exec $(BIN)/python manage.py demo $(PORT)
 
 test: $(STAMP) $(NODE_STAMP)  ## Run the whole test suite, real clients, Redis and browser included.
 	$(BIN)/python -m pytest $(PYTEST_ARGS)

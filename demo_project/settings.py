@@ -34,6 +34,7 @@ INSTALLED_APPS = [
     "channels",
     "signalr_channels",
     "demo_project.chat",
+    "demo_project.lifetime",
 ]
 
 MIDDLEWARE = [
@@ -84,6 +85,13 @@ def channel_layer(redis_url: str | None, kind: str) -> dict[str, Any]:
 
 
 CHANNEL_LAYERS = {"default": channel_layer(os.environ.get("REDIS_URL"), os.environ.get("CHANNEL_LAYER", "pubsub"))}
+
+# Shorter than the defaults, so that visitors who cut the network or kill the server need not wait long for what becomes of it.
+SIGNALR = {
+    "CLASSIC": {"DISCONNECT_TIMEOUT": 12, "KEEP_ALIVE": 3},
+    "PROCESS_HEARTBEAT_INTERVAL": 4,
+    "PROCESS_LEASE": 12,
+}
 
 LANGUAGE_CODE = "en"
 TIME_ZONE = "UTC"

@@ -6,6 +6,7 @@ from django.views.generic import RedirectView
 
 urlpatterns = [
     path("", include("demo_project.chat.urls")),
+    path("lifetime/", include("demo_project.lifetime.urls")),
     path("logout/", LogoutView.as_view(), name="logout"),
     path("admin/", admin.site.urls),
     path("favicon.ico", RedirectView.as_view(url=static("chat/icon.svg"))),  # for the admin, whose pages name none

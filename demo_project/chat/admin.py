@@ -15,8 +15,8 @@ else:
 
 @admin.register(Presence)
 class PresenceAdmin(_ModelAdmin):
-    list_display = ("name", "is_user", "room", "since", "connection_id")
-    list_filter = ("room", "is_user")
+    list_display = ("name", "is_user", "is_classic", "room", "since", "connection_id")
+    list_filter = ("room", "is_user", "is_classic")
     search_fields = ("name", "connection_id")
 
     def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:

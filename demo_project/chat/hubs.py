@@ -1,5 +1,5 @@
 """
-The chat's hub: rooms, who is in them, and what they say.
+The chat's hub: rooms, who is in them, and what they say. Clients of both generations use it side by side.
 
 Pages (``static/chat/room.js``) listen for::
 
@@ -29,6 +29,14 @@ class Welcome:
 
 
 class ChatHub(Hub):
+    async def on_reconnected(self) -> None:
+        """A classic client is back, maybe from another server process. Then nothing is known of it here but what that one wrote down."""
+        mine = Presence.objects.filter(connection_id=self.context.connection_id)
+        await mine.aupdate(seen_at=timezone.now())
+        async for presence in mine.order_by("pk"):
+            self.context.items[presence.room] = presence.person
+            await self.groups.aadd(presence.connection_id, presence.room)
+
     async def on_disconnected(self, disconnect: Disconnect) -> None:
         for room in tuple(self.context.items):
             await self.forget(room)
@@ -41,7 +49,8 @@ class ChatHub(Hub):
             raise HubException(error.message) from error
         me = self.context.items[room] = self.introduce(nickname)
         await self.groups.aadd(me.id, room)
-        await Presence.objects.aupdate_or_create(connection_id=me.id, room=room, defaults={"name": me.name, "is_user": me.is_user})
+        about_me = {"name": me.name, "is_user": me.is_user, "is_classic": me.is_classic}
+        await Presence.objects.aupdate_or_create(connection_id=me.id, room=room, defaults=about_me)
         await self.clients.others_in_group(room).asend("personJoined", me)
         await self.clients.all.asend("roomsChanged")
         return Welcome(await Presence.objects.filter(room=room).apeople(), self.context.transport)
@@ -70,12 +79,13 @@ class ChatHub(Hub):
 
     def introduce(self, nickname: str) -> Person:
         """The caller: users have their name, everybody else takes one."""
+        is_classic = self.context.hub_protocol == "classic"
         if self.context.user.is_authenticated:
-            return Person(self.context.connection_id, self.context.user.get_username(), is_user=True)
+            return Person(self.context.connection_id, self.context.user.get_username(), is_user=True, is_classic=is_classic)
         name = " ".join(nickname.split())
         if not 0 < len(name) <= LONGEST_NICKNAME or not name.isprintable():
             raise HubException(f"A nickname has 1 to {LONGEST_NICKNAME} characters.")
-        return Person(self.context.connection_id, name, is_user=False)
+        return Person(self.context.connection_id, name, is_user=False, is_classic=is_classic)
 
     def me_in(self, room: str) -> Person:
         """The caller, who must be in the room."""

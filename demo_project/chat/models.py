@@ -11,6 +11,8 @@ from django.utils import timezone
 from signalr_channels.models import Connection
 
 LONGEST_ROOM_NAME = 30
+HISTORY_DELAY = timedelta(seconds=5)
+"""How long it may take until the history knows."""
 check_room_name = RegexValidator(
     rf"\A[\w-]{{1,{LONGEST_ROOM_NAME}}}\Z", f"The name of a room has 1 to {LONGEST_ROOM_NAME} letters, digits, hyphens and underscores."
 )
@@ -25,6 +27,8 @@ class Person:
     name: str
     is_user: bool
     """Whether the name is that of a login. Anyone may take the others."""
+    is_classic: bool
+    """Whether they came with the client of ASP.NET SignalR 2."""
 
 
 @dataclass(frozen=True)
@@ -37,10 +41,18 @@ class Room:
 
 class PresenceQuerySet(models.QuerySet["Presence"]):
     def ghosts(self) -> "PresenceQuerySet":
-        """Those whose server process was killed, so that nobody deleted them: their connection ended, or never got into the history."""
+        """
+        Those whose server process was killed, so that nobody deleted them: their connection ended, or never got into the history.
+
+        A classic connection that ended with its process may have come back to another one since. The hub notes that in ``seen_at`` at
+        once; the history is written a little later. And the end of a lost process is dated back to its last sign of life.
+        """
+        now = timezone.now()
         connection = Connection.objects.filter(connection_id=OuterRef("connection_id"))
-        is_old = Q(since__lt=timezone.now() - timedelta(minutes=1))  # the history is written a little later than this table
-        return self.filter(Q(Exists(connection.ended())) | ~Q(Exists(connection)) & is_old)
+        ended_since = Exists(connection.ended().filter(closed_at__gte=OuterRef("seen_at")))
+        has_ended = Exists(connection.ended()) & Q(seen_at__lt=now - HISTORY_DELAY)
+        is_unknown = ~Q(Exists(connection)) & Q(seen_at__lt=now - timedelta(minutes=1))
+        return self.filter(Q(ended_since) | has_ended | is_unknown)
 
     async def apeople(self) -> list[Person]:
         """Those who are here, in the order they came."""
@@ -59,7 +71,10 @@ class Presence(models.Model):
     room = models.CharField(max_length=LONGEST_ROOM_NAME, db_index=True)
     name = models.CharField(max_length=150)
     is_user = models.BooleanField("logged in", default=False)
+    is_classic = models.BooleanField("classic client", default=False)
     since = models.DateTimeField(auto_now_add=True)
+    seen_at = models.DateTimeField(auto_now=True)
+    """When the connection last joined, or came back."""
 
     objects = PresenceQuerySet.as_manager()
 
@@ -73,4 +88,4 @@ class Presence(models.Model):
     @property
     def person(self) -> Person:
         """What pages are told."""
-        return Person(self.connection_id, self.name, self.is_user)
+        return Person(self.connection_id, self.name, self.is_user, self.is_classic)

@@ -18,11 +18,12 @@ class Command(BaseCommand):
         password = self.set_up_admin(os.environ.get("DEMO_ADMIN_PASSWORD", ""))
         lines = (
             ("Chat", f"{site}/", "open it in two tabs"),
+            ("Lifetime", f"{site}/lifetime/", "lose a classic connection, and see what becomes of it"),
             ("Admin", f"{site}/admin/", "Connections shows who is connected, and why others left"),
             ("Login", f"{NAME} / {password or 'the password that was set before'}", ""),
         )
         for title, value, note in lines:
-            self.stdout.write(f"  {self.style.MIGRATE_HEADING(title.ljust(6))} {value}" + (f"  ({note})" if note else ""))
+            self.stdout.write(f"  {self.style.MIGRATE_HEADING(title.ljust(8))} {value}" + (f"  ({note})" if note else ""))
 
     def set_up_admin(self, wanted: str) -> str | None:
         """Make the user, or give it the wanted password. Returns the password if one was set."""

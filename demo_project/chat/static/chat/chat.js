@@ -1,15 +1,15 @@
 // The page: reads what the visitor does, asks the hub, shows what the hub says.
-import { isFromHub, openConnection, sentence } from "./connection.js";
+import { HubRefusal, openConnection } from "./connection.js";
 import { Room } from "./room.js";
 import { nicknameDialog } from "./nickname.js";
 import * as view from "./view.js";
 
 const { $ } = view;
-const { user, transport, longestMessage } = document.body.dataset;
+const { user, client, transport, longestMessage } = document.body.dataset;
 const TYPING_INTERVAL = 2000;
 
 let nickname = user || sessionStorage.getItem("nickname") || "";
-const { connection, start, stop, hurry } = openConnection({ transport, onState: view.showState, enter });
+const { connection, start, stop, hurry } = await openConnection(client, { transport, onState: view.showState, enter });
 const room = new Room(connection, document.body.dataset.room);
 
 // Entering
@@ -18,10 +18,10 @@ async function enter() {
   try {
     await room.join(nickname);
   } catch (error) {
-    if (!isFromHub(error)) return; // the connection was lost again, which others deal with
-    view.showError(sentence(error));
+    if (!(error instanceof HubRefusal)) return; // the connection was lost again, which others deal with
+    view.showError(error.message);
     if (room.name !== "lobby") room.name = "lobby";
-    else await askNickname(sentence(error));
+    else await askNickname(error.message);
     await enter();
   }
   if (roomInAddress() !== room.name) history.replaceState(null, "", pathOf(room.name));
@@ -43,7 +43,7 @@ async function goTo(name) {
     view.clearError();
   } catch (error) {
     if (roomInAddress() !== room.name) history.replaceState(null, "", pathOf(room.name));
-    view.showError(sentence(error));
+    view.showError(error.message);
   }
 }
 
@@ -96,7 +96,7 @@ $("composer").addEventListener("submit", async (event) => {
     typedAt = 0;
     view.clearError();
   } catch (error) {
-    view.showError(sentence(error));
+    view.showError(error.message);
   }
   view.showLength(text.value.length, Number(longestMessage));
   text.focus();
@@ -113,13 +113,16 @@ $("announce").addEventListener("submit", async (event) => {
   if (answer.ok) view.clearError();
   else view.showError(answer.status === 400 ? await answer.text() : "The view could not be reached.");
 });
-$("transport").addEventListener("change", (event) => {
-  const query = new URLSearchParams(location.search);
-  if (event.target.value) query.set("transport", event.target.value);
-  else query.delete("transport");
-  location.search = query;
-});
-$("transport").value = [...$("transport").options].some((option) => option.value === transport) ? transport : "";
+for (const [id, value] of Object.entries({ client, transport })) {
+  const select = $(id);
+  select.value = [...select.options].some((option) => option.value === value) ? value : "";
+  select.addEventListener("change", () => {
+    const query = new URLSearchParams(location.search);
+    if (select.value) query.set(id, select.value);
+    else query.delete(id);
+    location.search = query;
+  });
+}
 $("disconnect").addEventListener("click", stop);
 $("connect").addEventListener("click", hurry);
 addEventListener("online", () => view.isWaiting() && hurry());

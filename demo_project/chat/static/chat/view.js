@@ -1,6 +1,6 @@
 // What the page shows. Nothing here knows of SignalR.
 
-const TRANSPORT_NAMES = { webSockets: "web sockets", serverSentEvents: "server-sent events", longPolling: "long polling" };
+const TRANSPORT_NAMES = { webSockets: "web sockets", serverSentEvents: "server-sent events", longPolling: "long polling", foreverFrame: "forever frame" };
 const NEAR_THE_END = 80; // pixels
 const SAME_BREATH = 5 * 60_000; // milliseconds
 const MOST_LINES = 500;
@@ -98,10 +98,11 @@ export function showRooms(rooms, current) {
 
 export function showPeople(people, me) {
   $("people").replaceChildren(
-    ...people.map(({ id, name, is_user }) => {
+    ...people.map(({ id, name, is_user, is_classic }) => {
       const label = make("span", { className: "person-name", textContent: name });
       const item = make("li", { className: "person" }, avatar(name), label);
       if (is_user) item.append(check());
+      if (is_classic) item.append(make("span", { className: "client", textContent: "classic", title: "with the client of ASP.NET SignalR 2" }));
       if (id === me) item.append(make("span", { className: "you", textContent: "you" }));
       return item;
     }),
