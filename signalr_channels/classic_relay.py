@@ -161,6 +161,8 @@ class ClassicRelayService:
         try:
             answer = opened.session.invoke(message.data or "")
             data = answer if isinstance(answer, bytes) else await opened.session.run(answer)
+        except ConnectionClosed as error:
+            return 503, str(error)
         except InvalidInvocation as error:
             return 500, str(error) if opened.mount.is_debugging else ""
         except Exception as error:

@@ -36,6 +36,8 @@ __all__ = ["ClassicConnections", "OpenClassicConnection"]
 
 logger = logging.getLogger("signalr_channels.connections")
 
+GOODBYE_TIME = 1.0
+"""Seconds calls may take to end when the process stops."""
 ANY_HUB = ClassicHubProtocol("")
 """What hub code sees as the encoding of a connection that carries several hubs."""
 REFUSED_TEXT = "The connection has ended; start a new one."
@@ -263,6 +265,7 @@ class ClassicConnections:
     def shut_down(self) -> None:
         """Let every client go elsewhere."""
         for opened in self:
+            opened.session.cancel_soon(GOODBYE_TIME)
             opened.connection.shut_down()
 
     def sessions(self) -> list[ClassicSession]:

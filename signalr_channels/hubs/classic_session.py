@@ -346,11 +346,25 @@ class ClassicSession:
         task.add_done_callback(self._task_done)
 
     async def run(self, coroutine: Coroutine[Any, Any, bytes]) -> bytes:
-        """Run a call in a task of its own, and wait for its answer; the call goes on if nobody waits any more."""
+        """
+        Run a call in a task of its own, and wait for its answer. The call goes on if nobody waits any more.
+
+        Raises:
+            ConnectionClosed: The process stops, and the call was cancelled.
+            Exception: What application code without hubs raised.
+        """
         task = asyncio.get_running_loop().create_task(coroutine)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-        return await asyncio.shield(task)
+        await asyncio.wait([task])
+        if task.cancelled():
+            raise ConnectionClosed("The server stopped before the call ended.")
+        return task.result()
+
+    def cancel_soon(self, delay: float) -> None:
+        """The process stops: cancel calls that still run after ``delay`` seconds, so that their requests are answered."""
+        if self._tasks:
+            asyncio.get_running_loop().call_later(delay, lambda: [task.cancel() for task in tuple(self._tasks)])
 
     @property
     def is_congested(self) -> bool:

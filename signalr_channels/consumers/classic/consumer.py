@@ -21,6 +21,7 @@ from signalr_channels.classic_tokens import ClassicToken, new_classic_token, rea
 from signalr_channels.consumers.classic.elsewhere import REFUSED, OwnerLost, RemoteRequest, find_classic_owner
 from signalr_channels.consumers.classic.receiving import JSON, NO_CACHE, SCRIPT, LocalRequest, refuse
 from signalr_channels.consumers.classic.request import ClassicRequest
+from signalr_channels.exceptions import ConnectionClosed
 from signalr_channels.gate import Admission, Refusal, cors_headers, preflight_headers
 from signalr_channels.hubs.lifetime import LifetimeEventKind
 from signalr_channels.protocols.classic.hub_messages import InvalidInvocation, encode_response, parse_invocation, to_ascii
@@ -275,6 +276,8 @@ class _Answering:
             data = answer if isinstance(answer, bytes) else await opened.session.run(answer)
         except InvalidInvocation as error:
             raise ServerFault(str(error)) from error
+        except ConnectionClosed as error:
+            raise Refusal(503, str(error), headers=[(b"retry-after", b"1")]) from error
         except Exception as error:
             logger.error("%s: what the client sent failed", opened.connection.connection_id, exc_info=error)
             raise ServerFault(str(error)) from error
@@ -287,8 +290,8 @@ class _Answering:
             await self._respond(b"", b"text/plain")
         elif status.status == REFUSED:
             await self._refuse_call()
-        elif status.status == 400:
-            raise Refusal(400, status.body)
+        elif status.status in (400, 503):
+            raise Refusal(status.status, status.body)
         elif status.status >= 400:
             raise ServerFault(status.body)
         elif operation is Operation.START:
