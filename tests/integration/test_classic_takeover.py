@@ -1,0 +1,118 @@
+"""
+Classic connections over several server processes that share a Redis: requests that reach another process than the connection's, and what
+becomes of a connection when its process stops or vanishes.
+
+Source: reference sections 7.1 (rows 5 and 6), 8.2.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import signal
+import threading
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.live import Process, serve_peer_site
+
+TIMEOUT = 30.0
+"""Seconds a request may take; a process that vanished is waited for up to BACKPLANE_ACK_TIMEOUT, set to 1 s here."""
+HUBS = '[{"name":"peer"}]'
+SIGNALR = '{"BACKPLANE_ACK_TIMEOUT": 1}'
+
+
+class Polling:
+    """A long-polling client whose every request names the process it goes to."""
+
+    def __init__(self, ports: Sequence[int], negotiates: int) -> None:
+        self._ports = ports
+        answer = self.request("negotiate", negotiates)
+        self.token, self.id = answer["ConnectionToken"], answer["ConnectionId"]
+        self.cursor = self.groups = ""
+
+    def request(self, operation: str, process: int, form: dict[str, str] | None = None, **query: str) -> Any:
+        items = {"transport": "longPolling", "clientProtocol": "2.1", "connectionData": HUBS, **query}
+        if operation != "negotiate":
+            items["connectionToken"] = self.token
+        url = f"http://127.0.0.1:{self._ports[process]}/signalr/{operation}?{urllib.parse.urlencode(items)}"
+        body = None if form is None else urllib.parse.urlencode(form).encode()
+        with urllib.request.urlopen(urllib.request.Request(url, data=body), timeout=TIMEOUT) as response:
+            text = response.read().decode()
+        return json.loads(text) if text else None
+
+    def receive(self, operation: str, process: int) -> list[Any]:
+        """One receiving request: what it brought."""
+        form = {name: value for name, value in (("messageId", self.cursor), ("groupsToken", self.groups)) if value}
+        envelope = self.request(operation, process, form)
+        self.cursor, self.groups = envelope["C"], envelope.get("G") or self.groups
+        return [message["A"] for message in envelope["M"]]
+
+    def call(self, process: int, method: str, *arguments: Any) -> Any:
+        data = json.dumps({"H": "peer", "M": method, "A": arguments, "I": 1})
+        answer = self.request("send", process, {"data": data})
+        assert "E" not in answer, answer
+        return answer.get("R")
+
+
+@pytest.fixture
+def processes(tmp_path: Path, redis_url: str, layer: str) -> Iterator[list[Process]]:
+    """Three server processes."""
+    environment = {"PEER_LAYER": layer, "REDIS_URL": redis_url, "PEER_SIGNALR": SIGNALR}
+    with contextlib.ExitStack() as stack:
+        yield [stack.enter_context(serve_peer_site(tmp_path / f"{number}.sqlite3", **environment)) for number in range(3)]
+
+
+def started(processes: Sequence[Process], *, negotiates: int, owner: int) -> Polling:
+    """A client that has connected to one process and started at the next."""
+    client = Polling([process.port for process in processes], negotiates)
+    assert client.receive("connect", owner) == []
+    client.request("start", (owner + 1) % 3)
+    return client
+
+
+@pytest.mark.parametrize("layer", ["pubsub", "core"])
+def test_every_request_may_reach_another_process(processes: list[Process]) -> None:
+    client = started(processes, negotiates=1, owner=0)
+    other = started(processes, negotiates=2, owner=2)
+    client.call(1, "Join", "room")
+    assert client.receive("poll", 2) == [], "the group's token"
+    other.call(0, "ToGroup", "room", "one")
+    other.call(1, "ToClient", client.id, "two")
+    received = client.receive("poll", 1)
+    while len(received) < 2:
+        received += client.receive("poll", 2)
+    assert sorted(received) == [["ToClient", "two"], ["ToGroup", "one"]]
+    assert client.call(2, "GetConnectionId") == client.id
+    client.request("abort", 1, {})
+    with pytest.raises(urllib.error.HTTPError, match="400"):
+        client.request("start", 2)
+
+
+@pytest.mark.parametrize("layer", ["pubsub"])
+@pytest.mark.parametrize("negotiates", [0, 2], ids=["which negotiated", "which did not negotiate"])
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL], ids=["stops", "vanishes"])
+def test_a_connection_goes_on_when_its_process(processes: list[Process], how: signal.Signals, negotiates: int) -> None:
+    client = started(processes, negotiates=negotiates, owner=0)
+    client.call(0, "Join", "room")
+    assert client.receive("poll", 0) == []
+    processes[0].process.send_signal(how)
+    processes[0].process.wait(TIMEOUT)
+
+    assert client.call(1, "Echo", "while nothing receives") == "while nothing receives"
+    received: list[Any] = []
+    reconnecting = threading.Thread(target=lambda: received.extend(client.receive("reconnect", 2)))
+    reconnecting.start()
+    other = started(processes[1:] + processes[:1], negotiates=0, owner=0)
+    while reconnecting.is_alive():  # the group is joined again some time during the reconnect
+        other.call(0, "ToGroup", "room", "you are still in it")
+        reconnecting.join(0.1)
+    assert ["ToGroup", "you are still in it"] in received
+    events = client.call(2, "GetEvents")  # of the process that took it over
+    assert [line for line in events if client.id in line] == [f"reconnected {client.id}"]
