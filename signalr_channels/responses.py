@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from signalr_channels.gate import Refusal
 
-__all__ = ["NOT_FOUND_TEXT", "NO_CACHE", "client_gone", "deny_websocket", "respond"]
+__all__ = ["NOT_FOUND_TEXT", "NO_CACHE", "answer_upgrade", "client_gone", "deny_websocket", "respond"]
 
 NOT_FOUND_TEXT = "No Connection with that ID"
 NO_CACHE = (
@@ -28,6 +28,20 @@ async def respond(send: Send, status: int, body: bytes = b"", *, content_type: b
         all_headers.append((b"content-type", content_type))
     await send({"type": "http.response.start", "status": status, "headers": [*all_headers, *headers]})
     await send({"type": "http.response.body", "body": body})
+
+
+def answer_upgrade(scope: Mapping[str, Any], send: Send) -> Send:
+    """A ``send`` with which an upgrade to what is no web socket is answered like a plain request, as far as the server lets us."""
+    can_answer = "websocket.http.response" in (scope.get("extensions") or {})
+
+    async def answer(event: Any) -> None:
+        if can_answer:
+            await send({**event, "type": f"websocket.{event['type']}"})
+            await asyncio.sleep(0)  # see deny_websocket
+        elif event["type"] == "http.response.start":
+            await send({"type": "websocket.close"})
+
+    return answer
 
 
 async def client_gone(receive: Callable[[], Awaitable[Any]]) -> None:

@@ -14,9 +14,10 @@ from uuid import UUID
 import msgspec
 from django.contrib.auth.base_user import AbstractBaseUser
 
-from signalr_channels import Disconnect, Hub, HubException, hub_method
+from signalr_channels import Disconnect, Hub, HubException, get_hub_context, hub_method
 from signalr_channels.hubs.connection_handler import ConnectionHandler, RawConnection
 from signalr_channels.hubs.permissions import IsAuthenticated
+from signalr_channels.hubs.progress import Progress
 
 Int32 = Annotated[int, msgspec.Meta(ge=-(2**31), le=2**31 - 1)]
 Int64 = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
@@ -26,6 +27,15 @@ MESSAGE = "Message"
 class Color(enum.Enum):
     Red = 0
     Green = 1
+
+    @classmethod
+    def _missing_(cls, value: object) -> "Color | None":
+        """An enum of .NET holds any number."""
+        if not isinstance(value, int) or isinstance(value, bool):
+            return None
+        member = object.__new__(cls)
+        member._name_, member._value_ = str(value), value
+        return member
 
 
 ColorValue = Color  # a field of that name hides it below
@@ -73,12 +83,23 @@ log = EventLog()
 
 
 class PeerHub(Hub):
+    """The hub of both contracts. Streams, uploads and client results are for core clients."""
+
+    classic_name = "peer"
+
     async def on_connected(self) -> None:
         log.add(f"connected {self.context.connection_id}")
 
+    async def on_reconnected(self) -> None:
+        log.add(f"reconnected {self.context.connection_id}")
+
     async def on_disconnected(self, disconnect: Disconnect) -> None:
         error = disconnect.exception
-        log.add(f"disconnected {self.context.connection_id} {'-' if error is None else getattr(error, 'text', str(error))}")
+        if self.context.hub_protocol == "classic":
+            ending = str(disconnect.stop_called)
+        else:
+            ending = "-" if error is None else getattr(error, "text", str(error))
+        log.add(f"disconnected {self.context.connection_id} {ending}")
 
     # Calls and results.
 
@@ -106,6 +127,10 @@ class PeerHub(Hub):
     async def fail_hub(self, text: str) -> None:
         raise HubException(text)
 
+    @hub_method(name="FailHubData")
+    async def fail_hub_data(self, text: str) -> None:
+        raise HubException(text, data={"text": text})
+
     @hub_method(name="Slow")
     async def slow(self, ms: Int32) -> str:
         await asyncio.sleep(ms / 1000)
@@ -123,9 +148,27 @@ class PeerHub(Hub):
     async def get_user_name(self) -> str | None:
         return self.context.user_identifier
 
+    @hub_method(name="Progress")
+    async def progress(self, n: Int32, progress: Progress[int]) -> int:
+        for i in range(n):
+            await progress.areport(i)
+            await asyncio.sleep(0.02)
+        return n
+
+    @hub_method(name="CountState")
+    async def count_state(self) -> int:
+        state = self.clients.caller_state
+        state["counter"] = count = state.get("counter", 0) + 1
+        return int(count)
+
     @hub_method(name="AbortMe")
     async def abort_me(self) -> None:
         self.context.abort()
+
+    @hub_method(name="Close")
+    async def close(self, id: str, error: str | None) -> None:
+        """Not in the contracts: .NET's servers have nothing like it."""
+        await get_hub_context(type(self)).connections.aclose(id, error=error)
 
     @hub_method(name="GetEvents")
     async def get_events(self) -> list[str]:
@@ -257,11 +300,13 @@ class ParallelHub(PeerHub):
 
 
 class BenchHub(Hub):
-    @hub_method
+    classic_name = "bench"
+
+    @hub_method(name="Echo")
     async def echo(self, text: str) -> str:
         return text
 
-    @hub_method
+    @hub_method(name="Broadcast")
     async def broadcast(self, text: str) -> None:
         await self.clients.all.asend("message", text)
 

@@ -1,8 +1,8 @@
 """
 Settings of the peer site.
 
-From the environment: ``PEER_LAYER`` (memory, pubsub, core), ``REDIS_URL``, ``PEER_DATABASE``, ``PEER_ORIGINS`` (separated by blanks), and
-``PEER_SIGNALR`` (more of ``SIGNALR``, as JSON).
+From the environment: ``PEER_LAYER`` (memory, pubsub, core), ``REDIS_URL``, ``PEER_DATABASE``, ``PEER_ORIGINS`` (separated by blanks), those
+of ``CLASSIC_TIMES`` (numbers; no keep-alive is 0), and ``PEER_SIGNALR`` (more of ``SIGNALR``, as JSON).
 """
 
 import json
@@ -31,8 +31,24 @@ LAYERS = {
 }
 CHANNEL_LAYERS = {"default": LAYERS[os.environ.get("PEER_LAYER", "memory")]}
 
-SIGNALR = {"ALLOWED_ORIGINS": os.environ.get("PEER_ORIGINS", "*").split(), "ENABLE_DETAILED_ERRORS": True}
-SIGNALR.update(json.loads(os.environ.get("PEER_SIGNALR", "{}")))
+CLASSIC_TIMES = {
+    "PEER_DISCONNECT_TIMEOUT": "DISCONNECT_TIMEOUT",
+    "PEER_KEEP_ALIVE": "KEEP_ALIVE",
+    "PEER_CONNECTION_TIMEOUT": "CONNECTION_TIMEOUT",
+    "PEER_CONNECT_TIMEOUT": "TRANSPORT_CONNECT_TIMEOUT",
+    "PEER_POLL_DELAY": "LONG_POLL_DELAY",
+    "PEER_BUFFER": "MESSAGE_BUFFER_SIZE",
+}
+CLASSIC = {setting: json.loads(os.environ[name]) for name, setting in CLASSIC_TIMES.items() if name in os.environ}
+if CLASSIC.get("KEEP_ALIVE") == 0:
+    CLASSIC["KEEP_ALIVE"] = None
+more = json.loads(os.environ.get("PEER_SIGNALR", "{}"))
+SIGNALR = {
+    "ALLOWED_ORIGINS": os.environ.get("PEER_ORIGINS", "*").split(),
+    "ENABLE_DETAILED_ERRORS": True,
+    **more,
+    "CLASSIC": {**CLASSIC, **more.get("CLASSIC", {})},
+}
 SIMPLE_JWT = {"USER_ID_FIELD": "username", "USER_ID_CLAIM": "sub"}
 
 LOGGING = {

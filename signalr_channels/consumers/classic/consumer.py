@@ -35,7 +35,7 @@ from signalr_channels.protocols.classic.requests import (
     parse_connection_data,
 )
 from signalr_channels.protocols.endings import CloseReason
-from signalr_channels.responses import deny_websocket, respond
+from signalr_channels.responses import answer_upgrade, deny_websocket, respond
 from signalr_channels.runtime import Runtime, get_runtime
 
 __all__ = ["ClassicConsumer"]
@@ -51,6 +51,8 @@ STARTED = b'{ "Response": "started" }'
 PONG = b'{ "Response": "pong" }'
 WITHOUT_UPGRADE = frozenset({Operation.ABORT, Operation.START})
 """What a client of web sockets asks for by plain requests."""
+PLAIN = WITHOUT_UPGRADE | {Operation.NEGOTIATE, Operation.PING, Operation.SCRIPT}
+"""What is answered like a plain request if it comes as an upgrade."""
 
 
 class ServerFault(Exception):
@@ -82,7 +84,9 @@ class ClassicConsumer(AsyncConsumer):  # type: ignore[misc]
                 raise ServerFault("The callback is no name of a JavaScript function.")
             if mount.handler is None:
                 names = mount.resolve(parse_connection_data(request.query("connectiondata")))
-            await _Answering(get_runtime(), mount, request, receive, send, headers).answer(names)
+            is_plain = request.is_websocket and request.operation in PLAIN
+            answer = answer_upgrade(scope, send) if is_plain else send
+            await _Answering(get_runtime(), mount, request, receive, answer, headers).answer(names)
         except Refusal as refusal:
             await self._refuse(request, send, refusal, headers=headers)
             if refusal.reason is not None:
@@ -202,7 +206,7 @@ class _Answering:
         if runtime.relay is not None:
             await runtime.classic_service.join()
         owner = await find_classic_owner(runtime, token.connection_id, token.arbiter, operation)
-        is_call = operation in (Operation.SEND, Operation.START, Operation.ABORT)
+        is_call = operation in WITHOUT_UPGRADE or (operation is Operation.SEND and not request.is_websocket)
         is_refused = runtime.classic.is_refused(token.connection_id) and runtime.classic.get(token.connection_id) is None
         if operation is not Operation.CONNECT and (owner == GONE or (owner == HERE and is_refused)):
             await (self._refuse_call() if is_call else refuse(request, self._receive, self._send, self._mount, self._headers))
