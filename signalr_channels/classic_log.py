@@ -100,11 +100,14 @@ class ClassicLog:
         logger.info("%s: %s to %s, %s", connection_id, kind.value, self._info.hub or "no hub", transport)
         self._runtime.record(kind, self._info, detail=detail)
 
-    def moved(self, transport: str, *, came_back: bool) -> None:
-        """Another process holds the transport now."""
-        if self._info is None or (not came_back and self._info.transport == transport):
-            return
+    def moved(self, transport: str, names: Sequence[str], *, came_back: bool) -> None:
+        """Another process holds the transport now; see :meth:`attached`."""
         info = self._info
+        if info is None:
+            self.attached(self._scope, transport, names, self._admission, came_back=came_back)
+            return
+        if not came_back and info.transport == transport:
+            return
         self._info = ConnectionInfo(
             connection_id=info.connection_id,
             hub=info.hub,
@@ -128,9 +131,8 @@ class ClassicLog:
     def _loss_text(self) -> str:
         if not self._lost:
             return ""
-        return (
-            f"{self._lost} messages were lost: more were sent while the client was away than the setting CLASSIC MESSAGE_BUFFER_SIZE keeps."
-        )
+        what = "more were sent while the client was away than the settings CLASSIC MESSAGE_BUFFER_SIZE and MAXIMUM_BUFFERED_BYTES keep"
+        return f"{self._lost} messages were lost: {what}."
 
     def ended(self) -> None:
         """The connection is over."""

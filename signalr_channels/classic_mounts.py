@@ -12,10 +12,12 @@ from signalr_channels.conf import ClassicSettings, SignalRSettings, classic_sett
 from signalr_channels.endpoints import HubEndpoint
 from signalr_channels.exceptions import HubDefinitionError
 from signalr_channels.gate import Admission, Refusal, clean
+from signalr_channels.hubs.binding import bind_methods
 from signalr_channels.hubs.hub import Hub, classic_name
 from signalr_channels.hubs.methods import HubMethod, collect_hub_methods
 from signalr_channels.hubs.permissions import PermissionRequest, is_permitted
 from signalr_channels.hubs.persistent_connection import PersistentConnection
+from signalr_channels.protocols.classic.hub_protocol import ClassicHubProtocol
 from signalr_channels.protocols.classic.negotiation import ClassicNegotiateResponse, resolve_protocol_version
 from signalr_channels.protocols.classic.requests import ClassicTransport, ConnectionDataError
 from signalr_channels.protocols.classic.scripts import DISABLED_SCRIPT, ScriptHub, ScriptMethod, proxy_script
@@ -57,7 +59,7 @@ class ClassicMount:
             handler: The persistent connection, in place of hubs.
 
         Raises:
-            HubDefinitionError: Two hubs share a name, a name has a dot, or a setting is wrong.
+            HubDefinitionError: Two hubs share a name, a name has a dot, a signature cannot be read, or a setting is wrong.
         """
         self.path = path.strip("/")
         self.handler = handler
@@ -80,10 +82,12 @@ class ClassicMount:
             self.endpoints[""] = HubEndpoint(path, handler, {})  # type: ignore[arg-type]
         if not self.endpoints:
             raise HubDefinitionError(f"{self._source}: there are no hubs.")
+        for hub in hubs:
+            bind_methods(hub, callable_methods(hub), ClassicHubProtocol(classic_name(hub)))  # says now what cannot work
         self._overrides = dict(overrides)
         self._main = next(iter(self.endpoints.values()))
         self._request_options: tuple[SignalRSettings, SignalRSettings] | None = None
-        if problems := classic_setting_problems(self._overrides):
+        if problems := classic_setting_problems(self._overrides, below=get_settings().CLASSIC):
             raise HubDefinitionError(f"{self._source}: " + "; ".join(text for _, text in problems))
 
     @property

@@ -197,9 +197,13 @@ class ClassicRelayService:
             await transport.close()
             return
         came_back = not is_connect and not (transport.is_poll and message.operation != "reconnect")
-        opened.log.moved(message.transport, came_back=came_back)
+        lived_elsewhere = not is_connect and not opened.has_begun
+        opened.has_begun = True
+        opened.log.moved(message.transport, names_, came_back=came_back or lived_elsewhere)
         if came_back:
             opened.session.spawn(self._tell_reconnected(opened, transport))
+        elif lived_elsewhere:
+            opened.session.resume()
 
     async def _tell_reconnected(self, opened: OpenClassicConnection, transport: RemoteClassicTransport) -> None:
         try:

@@ -52,6 +52,8 @@ class OpenClassicConnection:
     log: ClassicLog
     arbiter: str = ""
     """Channel of the process that negotiated it."""
+    has_begun: bool = False
+    """Whether a transport has come here: before the first that does not connect, the connection was known to another process only."""
     knows_groups: bool = False
     """Whether a receiving request has come: only those say which groups the client was in on another process."""
     expires_at: float | None = None

@@ -32,7 +32,7 @@ LONGEST_GROUPS = 1024 * 1024
 
 
 class ClassicToken(msgspec.Struct, frozen=True, array_like=True):
-    """What a connection token says. It is good at every classic mount, as in the reference."""
+    """What a connection token says. It opens a connection at any classic mount, as in the reference, and is good at that one afterwards."""
 
     connection_id: str
     user: str

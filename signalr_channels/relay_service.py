@@ -108,7 +108,7 @@ class RelayService:
 
     def _release(self, message: Release) -> None:
         assert self._runtime.ownership is not None
-        self._runtime.ownership.forget(message.connection_id, may_move=message.may_move)
+        self._runtime.ownership.forget(message.connection_id, owner=message.owner, may_move=message.may_move)
 
     # Requests
 

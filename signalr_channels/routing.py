@@ -81,6 +81,8 @@ def map_classic_hubs(path: str, hubs: Sequence[type[Hub]], **settings: Any) -> C
     Raises:
         HubDefinitionError: Two hubs share a name, a name has a dot, or a setting is wrong.
     """
+    if isinstance(hubs, type):
+        raise TypeError(f"map_classic_hubs() takes a list of hub classes, not {hubs!r}")
     for hub in hubs:
         if not (isinstance(hub, type) and issubclass(hub, Hub)):
             raise TypeError(f"map_classic_hubs() takes a list of hub classes, not {hub!r} in one")
@@ -127,11 +129,13 @@ class HubRouter:
         self._classic: dict[str, ClassicConsumer] = {}
         for endpoint in endpoints:
             if isinstance(endpoint, ClassicMount):
-                if endpoint.path.lower() in self._classic:
-                    raise HubDefinitionError(f"Two classic mounts are at {endpoint.path!r}.")
+                if endpoint.path.lower() in (*self._classic, *self._websocket):
+                    raise HubDefinitionError(f"Two things are mapped at {endpoint.path!r}; give core and classic clients a path each.")
                 self._classic[endpoint.path.lower()] = ClassicConsumer(endpoint)
                 continue
             path = endpoint.path.lower()
+            if path in self._classic:
+                raise HubDefinitionError(f"Two things are mapped at {endpoint.path!r}; give core and classic clients a path each.")
             if path in self._websocket:
                 raise HubDefinitionError(f"Two hubs are mapped at {endpoint.path!r}.")
             self._websocket[path] = WebSocketConsumer(endpoint)

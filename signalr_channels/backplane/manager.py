@@ -282,7 +282,8 @@ class ChannelLayerHubLifetimeManager(HubLifetimeManager):
         protocol = connection.hub_protocol
         assert protocol is not None
         if isinstance(protocol, ClassicHubProtocol):
-            refusal = ClientAnswer(v=VERSION, request_id=question.request_id, protocol=protocol.name, error=NO_CLIENT_RESULTS, is_lost=True)
+            name = self._protocols[0].name  # nothing is encoded in it
+            refusal = ClientAnswer(v=VERSION, request_id=question.request_id, protocol=name, error=NO_CLIENT_RESULTS)
             await self._relay.answer(question, refusal)
             return
         if (data := question.payloads.get(protocol.name)) is None:

@@ -69,12 +69,14 @@ class Ownership:
         Returns:
             :data:`HERE`, the owner's channel, :data:`GONE`, or ``None`` if nobody owns it yet.
         """
-        if not arbiter:
+        if not arbiter and seek is None:
             return HERE if may_claim else None
         try:
             channel = await self._relay.start()
         except BackplaneUnavailable:
             return HERE if may_claim else None
+        if not arbiter:
+            return self._as_seen_here(await self._find_without_arbiter(connection_id, channel, seek, may_claim=may_claim))
         if arbiter == channel:
             return self._as_seen_here(self.decide(connection_id, channel, may_claim=may_claim, may_reopen=may_reopen))
         if (known := self._known.get(connection_id)) is not None:
@@ -83,6 +85,16 @@ class Ownership:
         if owner is not None and owner != GONE:
             self._known.note(connection_id, owner)
         return self._as_seen_here(owner)
+
+    async def _find_without_arbiter(self, connection_id: str, channel: str, seek: Seeker | None, *, may_claim: bool) -> str | None:
+        """The owner of a connection that a process without a channel negotiated: whoever has it says so."""
+        owner = self._known.get(connection_id)
+        if owner is None and seek is not None:
+            owner = await seek(connection_id)
+        if owner is None:
+            return channel if may_claim else None
+        self._known.note(connection_id, owner)
+        return owner
 
     async def _ask(
         self, connection_id: str, arbiter: str, channel: str, *, may_claim: bool, may_reopen: bool, seek: Seeker | None
@@ -128,10 +140,21 @@ class Ownership:
         owner = self.decide(claim.connection_id, claim.claimant, may_claim=claim.may_claim, may_reopen=claim.may_reopen)
         await self._relay.answer(claim, Owner(v=VERSION, request_id=claim.request_id, channel=owner))
 
-    def forget(self, connection_id: str, *, may_move: bool = False) -> None:
-        """A connection has ended: as the arbiter, remember that, or that anybody may own it next; else ask again next time."""
+    def forget_owner(self, connection_id: str) -> None:
+        """Ask the arbiter anew next time."""
         self._known.pop(connection_id, None)
-        if connection_id in self._owners:
+
+    def forget(self, connection_id: str, *, owner: str = "", may_move: bool = False) -> None:
+        """
+        A connection has ended: as the arbiter, remember that, or that anybody may own it next; else ask again next time.
+
+        Args:
+            connection_id: The connection.
+            owner: Channel of the process it ended in. If it lives in another one by now, that stays so.
+            may_move: Whether it may go on elsewhere.
+        """
+        self._known.pop(connection_id, None)
+        if connection_id in self._owners and owner in ("", self._owners[connection_id]):
             if may_move:
                 del self._owners[connection_id]
             else:
@@ -143,12 +166,21 @@ class Ownership:
             for connection_id in [key for key, owner in owners.items() if owner == channel]:
                 del owners[connection_id]
 
-    async def release(self, connection_id: str, arbiter: str, *, may_move: bool = False) -> None:
-        """A connection of ours has ended, or may go on elsewhere: let its arbiter know."""
-        self.forget(connection_id, may_move=may_move)
+    async def release(self, connection_id: str, arbiter: str, *, owner: str | None = None, may_move: bool = False) -> None:
+        """
+        A connection has ended, or may go on elsewhere: let its arbiter know.
+
+        Args:
+            connection_id: The connection.
+            arbiter: Channel of the process that negotiated it.
+            owner: Channel of the process it lived in; this one, unless that does not answer any more.
+            may_move: Whether it may go on elsewhere.
+        """
+        owner = owner or self._relay.channel or ""
+        self.forget(connection_id, owner=owner, may_move=may_move)
         if arbiter and arbiter != self._relay.channel:
             try:
-                await self._relay.tell(arbiter, Release(v=VERSION, connection_id=connection_id, may_move=may_move))
+                await self._relay.tell(arbiter, Release(v=VERSION, connection_id=connection_id, owner=owner, may_move=may_move))
             except BackplaneUnavailable:
                 logger.info("The end of connection %s could not be told to the process that negotiated it", connection_id)
 

@@ -169,6 +169,8 @@ class Release(msgspec.Struct, tag_field="type", tag="signalr.release", frozen=Tr
 
     v: int
     connection_id: str
+    owner: str = ""
+    """Channel of the process whose connection it was; if another one owns it by now, this is old news."""
     may_move: bool = False
     """Whether another process may own it next, since this one stops."""
 

@@ -245,7 +245,8 @@ class ClassicConnection:
         if self.disconnect is not None:
             return
         engine = self.engine
-        if engine.backlog and self._writer is None and (engine.backlog >= LONGEST_BACKLOG or not engine.fits(message)):
+        is_free = self._writer is None and self._attached is not None
+        if is_free and engine.backlog and (engine.backlog >= LONGEST_BACKLOG or not engine.fits(message)):
             self._pump()  # what collects in one turn of the event loop is not to fall out of the buffer
         if not engine.add(message) and self._writer is not None:
             self._give_up()
@@ -405,10 +406,10 @@ class ClassicConnection:
         """
         if self.disconnect is None:
             self.is_final = not allow_reconnect
-            self._pump()  # what was sent before
             if allow_reconnect:
-                self._let_go(self.engine.frame(is_ascii=True) if self._is_polled else None)
+                self._let_go_for_another()
             else:
+                self._pump()  # what was sent before
                 # A poll that has just been answered is followed by another, which is refused.
                 self._let_go(encode_farewell(None if error is None else json.dumps(error).encode()))
             self._end(Disconnect(reason=reason, stop_called=False, exception=exception, allows_reconnect=allow_reconnect))
@@ -417,10 +418,16 @@ class ClassicConnection:
         """The server stops. The client comes back to another process, or to this one when it runs again."""
         if self.disconnect is None:
             self.is_final = False
-            if not self._is_polled:
-                self._pump()
-            self._let_go(self.engine.frame(limit=MESSAGES_PER_POLL, is_ascii=True, terminate=True) if self._is_polled else None)
+            self._let_go_for_another()
             self._end(Disconnect(reason=CloseReason.SERVER_SHUTDOWN, stop_called=False, allows_reconnect=True))
+
+    def _let_go_for_another(self) -> None:
+        """End the transport after what was sent before, so that the client comes back with ``/reconnect``."""
+        if self._is_polled:
+            self._let_go(self.engine.frame(limit=MESSAGES_PER_POLL, is_ascii=True, terminate=True))
+        else:
+            self._pump()
+            self._let_go(None)
 
     @property
     def _is_polled(self) -> bool:
@@ -440,6 +447,7 @@ class ClassicConnection:
 
     def _end(self, disconnect: Disconnect) -> None:
         if self.disconnect is None:
+            self._report_loss()
             self.disconnect = disconnect
             if self.on_end is not None:
                 self.on_end()

@@ -43,7 +43,7 @@ class BoundMethod:
             ]
             decode = _with_defaults(decode, shorter)
         if method.reports_progress:
-            decode = _with_progress(decode)
+            decode = _with_progress(decode, method)
         self.decode: ArgumentDecoder = decode
         self.item_decoders = tuple(
             with_dataclass_defaults(protocol.value_decoder(item_type), [item_type]) for item_type in method.item_types
@@ -67,9 +67,15 @@ def _with_defaults(decode: ArgumentDecoder, shorter: Sequence[ArgumentDecoder]) 
     return decode_any
 
 
-def _with_progress(decode: ArgumentDecoder) -> ArgumentDecoder:
-    """Fill the last parameter; the call replaces it where a client hears of progress."""
-    return lambda raw: (*decode(raw), NO_PROGRESS)
+def _with_progress(decode: ArgumentDecoder, method: HubMethod) -> ArgumentDecoder:
+    """Fill the last parameter, and what was left out in front of it; the call replaces it where a client hears of progress."""
+    defaults = tuple(parameter.default for parameter in method.parameters)
+
+    def decode_and_fill(raw: msgspec.Raw) -> Sequence[Any]:
+        arguments = decode(raw)
+        return (*arguments, *defaults[len(arguments) :], NO_PROGRESS)
+
+    return decode_and_fill
 
 
 def bind_methods(hub: type[Hub], methods: Mapping[str, HubMethod], protocol: HubProtocol) -> dict[str, BoundMethod]:

@@ -30,7 +30,9 @@ class CallerState(MutableMapping[str, Any]):
 
     def changes(self) -> dict[str, Any]:
         """The members that differ from what came in."""
-        return {name: value for name, value in self._values.items() if name not in self._original or self._original[name] != value}
+        # As texts: to Python True equals 1, to the client it does not.
+        original, encode = self._original, msgspec.json.encode
+        return {name: value for name, value in self._values.items() if name not in original or encode(original[name]) != encode(value)}
 
     def __getitem__(self, name: str) -> Any:
         return self._values[name]

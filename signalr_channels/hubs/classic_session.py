@@ -327,7 +327,12 @@ class ClassicSession:
     async def run_last(self, coroutine: Coroutine[Any, Any, Any], name: str, timeout: float) -> None:
         """Run ``on_disconnected`` of a hub to its end, whatever it does."""
         task = asyncio.get_running_loop().create_task(coroutine)
-        await asyncio.wait([task], timeout=timeout)
+        try:
+            await asyncio.wait([task], timeout=timeout)
+        except asyncio.CancelledError:  # the process stops
+            task.cancel()
+            await asyncio.wait([task])
+            raise
         connection_id = self.connection.connection_id
         if not task.done():
             task.cancel()

@@ -18,7 +18,7 @@ from signalr_channels.classic_log import describe_classic_request
 from signalr_channels.classic_mounts import WRONG_MOUNT, WRONG_USER, ClassicMount
 from signalr_channels.classic_runtime import REFUSED_TEXT, OpenClassicConnection
 from signalr_channels.classic_tokens import ClassicToken, new_classic_token, read_classic_token
-from signalr_channels.consumers.classic.elsewhere import REFUSED, OwnerLost, RemoteRequest, find_classic_owner
+from signalr_channels.consumers.classic.elsewhere import REFUSED, OwnerLost, OwnerRefused, RemoteRequest, find_classic_owner
 from signalr_channels.consumers.classic.receiving import JSON, NO_CACHE, SCRIPT, LocalRequest, refuse
 from signalr_channels.consumers.classic.request import ClassicRequest
 from signalr_channels.exceptions import ConnectionClosed
@@ -229,11 +229,19 @@ class _Answering:
         except OwnerLost:
             # Whoever is asked next owns the connection: this process, if the client tries again here.
             assert runtime.ownership is not None
-            await runtime.ownership.release(token.connection_id, token.arbiter, may_move=True)
+            await runtime.ownership.release(token.connection_id, token.arbiter, owner=owner, may_move=True)
             if is_retry:
                 text = "The server process of this connection does not answer."
                 raise Refusal(503, text, headers=[(b"retry-after", b"1")]) from None
             await self._serve(admission, names, token, is_retry=True)
+        except OwnerRefused:
+            # It ended there; a client that connects may begin again, here or wherever its arbiter says.
+            assert runtime.ownership is not None
+            runtime.ownership.forget_owner(token.connection_id)
+            if is_retry:
+                await refuse(request, self._receive, self._send, self._mount, self._headers)
+            else:
+                await self._serve(admission, names, token, is_retry=True)
 
     async def _refuse_call(self) -> None:
         """Of a connection that was ended for good."""

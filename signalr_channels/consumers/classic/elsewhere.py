@@ -35,7 +35,7 @@ from signalr_channels.protocols.endings import CloseReason
 from signalr_channels.responses import client_gone
 from signalr_channels.runtime import Runtime
 
-__all__ = ["OwnerLost", "RemoteRequest", "find_classic_owner"]
+__all__ = ["OwnerLost", "OwnerRefused", "RemoteRequest", "find_classic_owner"]
 
 Receive = Callable[[], Awaitable[Any]]
 Send = Callable[[Any], Awaitable[None]]
@@ -51,7 +51,7 @@ async def find_classic_owner(runtime: Runtime, connection_id: str, arbiter: str,
     Returns:
         :data:`HERE`, the channel of the process that owns the connection, or :data:`GONE`; ``None`` if nobody does.
     """
-    if runtime.classic.get(connection_id) is not None or runtime.ownership is None or not arbiter:
+    if runtime.classic.get(connection_id) is not None or runtime.ownership is None:
         return HERE
     if runtime.classic.is_refused(connection_id) and operation is not Operation.CONNECT:
         return HERE
@@ -88,6 +88,10 @@ async def _seek(runtime: Runtime, connection_id: str) -> str | None:
 
 class OwnerLost(Exception):
     """The process that owned a connection does not answer."""
+
+
+class OwnerRefused(Exception):
+    """The process that owned a connection says that it has ended."""
 
 
 class RemoteRequest:
@@ -171,6 +175,7 @@ class RemoteRequest:
 
         Raises:
             OwnerLost: The owner does not answer; the request was not answered either.
+            OwnerRefused: It answers that the connection has ended, and the client connects.
             Refusal: It cannot be reached.
         """
         request = self._request
@@ -196,6 +201,8 @@ class RemoteRequest:
             answer = await conversation.receive(self._relay.ack_timeout)
             if not isinstance(answer, Status):
                 raise OwnerLost
+            if answer.status == REFUSED and request.operation is Operation.CONNECT:
+                raise OwnerRefused
             if answer.status == REFUSED:
                 await refuse(request, receive, send, self._mount, headers)
             elif answer.status == 101:

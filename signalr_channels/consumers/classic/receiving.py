@@ -131,18 +131,17 @@ class LocalRequest:
         if request.transport is ClassicTransport.FOREVER_FRAME:
             parse_frame_id(request.query("frameid"))
         opened = connections.get(token.connection_id)
-        is_new = opened is None
         if opened is None:
             opened = connections.open(self._mount, request.scope, self._admission, token, has_lived=has_lived)
         opened.renew(self._admission)
         await connections.list_hubs(opened, self._names, request.groups_token)
         transport = await open_transport(request, send, self._mount, headers)
-        if not await self._attach(opened, transport, is_new=is_new):
+        if not await self._attach(opened, transport):
             await _leave(transport, receive, send)
             return
         await serve_until_end(self._runtime, opened, transport, receive, send)
 
-    async def _attach(self, opened: OpenClassicConnection, transport: Transport, *, is_new: bool) -> bool:
+    async def _attach(self, opened: OpenClassicConnection, transport: Transport) -> bool:
         """Attach the transport and tell hubs. False: it is over already."""
         request, connection = self._request, opened.connection
         is_connect = request.operation is Operation.CONNECT
@@ -159,10 +158,12 @@ class LocalRequest:
         except ConnectionClosed:  # it was aborted while we opened the transport
             await say_farewell(transport)
             return False
-        opened.log.attached(request.scope, transport.name, self._names, self._admission, came_back=came_back or (is_new and not is_connect))
+        lived_elsewhere = not is_connect and not opened.has_begun
+        opened.has_begun = True
+        opened.log.attached(request.scope, transport.name, self._names, self._admission, came_back=came_back or lived_elsewhere)
         if came_back:
             opened.session.spawn(self._tell_reconnected(opened, transport))
-        elif not is_connect and is_new:
+        elif lived_elsewhere:
             opened.session.resume()
         return True
 
