@@ -7,6 +7,8 @@ import sys
 
 from tests.live import ROOT
 
+CLASSIC = ("docs/_static/lifetime.png", "docs/classic.md", "docs/lifetime.md", "docs/conformance-classic.md")
+
 
 def test_generated_pages_are_current() -> None:
     command = [sys.executable, "docs/generate.py", "--check"]
@@ -18,6 +20,6 @@ def test_the_readme_names_the_two_commands_and_what_it_shows_exists() -> None:
     readme = (ROOT / "README.md").read_text()
     assert "make demo" in readme
     assert "make test" in readme
-    for name in ("docs/_static/chat.png", "docs/_static/admin.png", "docs/limits.md", "docs/conformance-core.md"):
+    for name in ("docs/_static/chat.png", "docs/_static/admin.png", "docs/limits.md", "docs/conformance-core.md", *CLASSIC):
         assert name in readme
         assert (ROOT / name).exists()

@@ -9,7 +9,10 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import signal
+import subprocess
+import sys
 import threading
 import urllib.error
 import urllib.parse
@@ -20,7 +23,7 @@ from typing import Any
 
 import pytest
 
-from tests.live import Process, serve_peer_site
+from tests.live import PEER_SITE_SETTINGS, ROOT, Process, serve_peer_site
 
 TIMEOUT = 30.0
 """Seconds a request may take; a process that vanished is waited for up to BACKPLANE_ACK_TIMEOUT, set to 1 s here."""
@@ -116,3 +119,23 @@ def test_a_connection_goes_on_when_its_process(processes: list[Process], how: si
     assert ["ToGroup", "you are still in it"] in received
     events = client.call(2, "GetEvents")  # of the process that took it over
     assert [line for line in events if client.id in line] == [f"reconnected {client.id}"]
+
+
+@pytest.mark.parametrize("layer", ["pubsub"])
+def test_a_connection_that_a_wsgi_process_negotiated_finds_its_owner(processes: list[Process]) -> None:
+    """Such a token names no process to ask."""
+    client = Polling([process.port for process in processes], 0)
+    script = (
+        "import django; django.setup(); from signalr_channels.classic_tokens import *; t = new_classic_token(None, ''); print(t.sign())"
+    )
+    environment = {**os.environ, "DJANGO_SETTINGS_MODULE": PEER_SITE_SETTINGS}
+    client.token = subprocess.run(
+        [sys.executable, "-c", script], cwd=ROOT, env=environment, capture_output=True, text=True, check=True
+    ).stdout.strip()
+    assert client.receive("connect", 0) == []
+    client.request("start", 1)
+    client.call(2, "ToCaller", "hello")
+    assert client.receive("poll", 1) == [["ToCaller", "hello"]]
+    client.request("abort", 2, {})
+    with pytest.raises(urllib.error.HTTPError, match="400"):
+        client.request("start", 0)
