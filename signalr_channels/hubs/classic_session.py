@@ -63,6 +63,9 @@ class ClassicHub:
     permission_classes: Sequence[type[HubPermission]]
 
 
+CANCELED = "The operation was canceled."
+
+
 class SessionOptions(Protocol):
     """The settings a session reads; see :class:`signalr_channels.conf.ClassicSettings`."""
 
@@ -539,6 +542,8 @@ class ClassicHubSession(ClassicSession):
             return self._complete(call, hub, instance, stop.value)
         except Exception as error:
             return self._fail(call, hub, instance, error)
+        except asyncio.CancelledError:  # raised by the method itself: it waits for nothing
+            return self._refuse(call, CANCELED)
         raise AssertionError(f"{bound.method.name} suspended although it has no await")
 
     async def _run(self, call: ClassicInvocation, hub: ClassicHub, bound: BoundMethod, arguments: Sequence[Any]) -> bytes:
@@ -559,7 +564,7 @@ class ClassicHubSession(ClassicSession):
             except asyncio.CancelledError:
                 if self.connection.is_closed or (task := asyncio.current_task()) is None or getattr(task, "cancelling", lambda: 0)():
                     raise
-                return self._refuse(call, "The operation was canceled.")
+                return self._refuse(call, CANCELED)
             finally:
                 if progress is not None:
                     progress.end()
