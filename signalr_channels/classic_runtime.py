@@ -27,7 +27,7 @@ from signalr_channels.hubs.reach import Reach
 from signalr_channels.protocols.base import HubProtocol
 from signalr_channels.protocols.classic.engine import ClassicEngine
 from signalr_channels.protocols.classic.hub_protocol import ClassicHubProtocol
-from signalr_channels.protocols.endings import CloseReason, Disconnect
+from signalr_channels.protocols.endings import CloseReason
 
 if TYPE_CHECKING:
     from signalr_channels.runtime import Runtime
@@ -83,6 +83,8 @@ class ClassicConnections:
         self._refused: dict[str, float] = {}
         """Ids of connections that were ended for good, and until when they are refused."""
         self._arrivals: dict[str, asyncio.Future[None]] = {}
+        self._ending: dict[str, asyncio.Task[None]] = {}
+        """The ends that application code has not heard of to the last."""
         self._hubs: dict[ClassicMount, dict[str, ClassicHub]] = {}
 
     def __len__(self) -> int:
@@ -183,6 +185,7 @@ class ClassicConnections:
             log=ClassicLog(runtime, mount, scope, admission, connection, has_lived=has_lived),
             arbiter=token.arbiter,
         )
+        opened.session.predecessor = self._ending.get(token.connection_id)
         connection.on_end = lambda: self._ended(opened)
         connection.on_loss = opened.log.lost
         self._open[token.connection_id] = opened
@@ -232,19 +235,20 @@ class ClassicConnections:
 
     def _ended(self, opened: OpenClassicConnection) -> None:
         connection = opened.connection
-        disconnect = connection.disconnect
-        assert disconnect is not None
         self._open.pop(connection.connection_id, None)
+        opened.log.ended()  # at once: the client may come back while hub code is told
         if connection.is_final:
             self._refused[connection.connection_id] = self._runtime.clock() + opened.mount.options.TOMBSTONE_TIME
-        opened.finished = self._runtime.spawn(self._finish(opened, disconnect))
+        opened.finished = self._ending[connection.connection_id] = self._runtime.spawn(self._finish(opened))
 
-    async def _finish(self, opened: OpenClassicConnection, disconnect: Disconnect) -> None:
+    async def _finish(self, opened: OpenClassicConnection) -> None:
         try:
             await opened.session.finish()
         finally:
-            opened.log.ended()
-            if self._runtime.ownership is not None:
+            if self._ending.get(opened.connection.connection_id) is opened.finished:
+                del self._ending[opened.connection.connection_id]
+            has_begun_again = opened.connection.connection_id in self._open
+            if self._runtime.ownership is not None and not has_begun_again:
                 may_move = not opened.connection.is_final
                 await self._runtime.ownership.release(opened.connection.connection_id, opened.arbiter, may_move=may_move)
 

@@ -83,9 +83,9 @@ class ChannelLayerHubLifetimeManager(HubLifetimeManager):
     async def disconnect(self, connection: Receiver) -> None:
         """Let a connection go; the process leaves the layer's groups it needs no more."""
         user = connection.user_identifier
-        if self.index.find(connection.connection_id) is None:
+        if self.index.find(connection.connection_id) is not connection and not connection.groups:
             return
-        was_member = connection.connection_id in self.index.connections
+        was_member = self.index.connections.get(connection.connection_id) is connection
         emptied, was_last_of_user = self.index.remove(connection)
         unneeded = [names.group(self._prefix, self._hub, group) for group in emptied]
         if was_last_of_user and user is not None:

@@ -207,6 +207,8 @@ class ClassicSession:
         self.connection = connection
         self.context = context
         self.is_started = False
+        self.predecessor: asyncio.Task[None] | None = None
+        """The end of a connection that had the same id; application code hears of it first."""
         self._sign_groups = sign_groups
         self._most_calls = most_calls
         self._slots = asyncio.Semaphore(most_calls)
@@ -270,6 +272,7 @@ class ClassicSession:
 
     async def _run_start(self, names: Sequence[str]) -> None:
         try:
+            await self._wait_for_predecessor()
             await self.on_connected(names)
         except asyncio.CancelledError:  # of something it waited for, or ours when the process stops
             raise ConnectionClosed("on_connected was cancelled.") from None
@@ -281,7 +284,13 @@ class ClassicSession:
         if self._starting is None:  # a process that never saw it start
             self._starting = asyncio.get_running_loop().create_future()
             self._starting.set_result(None)
+        await self._wait_for_predecessor()
         await self.on_reconnected()
+
+    async def _wait_for_predecessor(self) -> None:
+        if self.predecessor is not None:
+            await asyncio.wait([self.predecessor])
+            self.predecessor = None
 
     def resume(self) -> None:
         """A poll came of a connection that is not known here: it had started elsewhere."""
@@ -323,6 +332,7 @@ class ClassicSession:
                 await asyncio.wait([self._starting])
             # The reference says nothing when the server stops: the client comes back elsewhere, and on_reconnected runs there.
             if self.is_started and disconnect.reason is not CloseReason.SERVER_SHUTDOWN:
+                await self._wait_for_predecessor()
                 await self.on_disconnected()
         finally:
             await self.leave()

@@ -224,15 +224,15 @@ class ConnectionIndex:
     def remove(self, connection: Receiver) -> tuple[list[str], bool]:
         """Let a connection or guest go: the groups nobody here is in any more, and whether it was the last of its user."""
         connection_id = connection.connection_id
-        is_guest = self.guests.pop(connection_id, None) is not None
-        if self.connections.pop(connection_id, None) is None and not is_guest:
-            return [], False
-        emptied = [group for group in connection.groups or () if self._leave(group, connection_id)]
+        for known in (self.connections, self.guests):
+            if known.get(connection_id) is connection:  # a classic one may have begun again, under its old id
+                del known[connection_id]
+        emptied = [group for group in connection.groups or () if self._leave(group, connection)]
         connection.groups = None
         user = connection.user_identifier
-        if user is None or (members := self.users.get(user)) is None:
+        if user is None or (members := self.users.get(user)) is None or members.get(connection_id) is not connection:
             return emptied, False
-        members.pop(connection_id, None)
+        del members[connection_id]
         if not members:
             del self.users[user]
         return emptied, not members
@@ -258,13 +258,13 @@ class ConnectionIndex:
         if connection.groups is None or group not in connection.groups:
             return False
         connection.groups.discard(group)
-        return self._leave(group, connection.connection_id)
+        return self._leave(group, connection)
 
-    def _leave(self, group: str, connection_id: str) -> bool:
+    def _leave(self, group: str, connection: Receiver) -> bool:
         members = self.groups.get(group)
-        if members is None:
+        if members is None or members.get(connection.connection_id) is not connection:
             return False
-        members.pop(connection_id, None)
+        del members[connection.connection_id]
         if not members:
             del self.groups[group]
         return not members
