@@ -17,7 +17,9 @@ from signalr_channels.endpoints import load_classes
 from signalr_channels.exceptions import HubException
 from signalr_channels.gate import Admission, Refusal
 from signalr_channels.hubs.binding import bind_methods
-from signalr_channels.hubs.classic_session import ClassicHub, ClassicHubSession, ClassicSession
+from signalr_channels.hubs.classic_hub_session import ClassicHubSession
+from signalr_channels.hubs.classic_session import ClassicSession
+from signalr_channels.hubs.classic_share import ClassicHub
 from signalr_channels.hubs.context import HubCallerContext
 from signalr_channels.hubs.dispatcher import HubDispatcher
 from signalr_channels.hubs.hub import classic_name, hub_name

@@ -11,7 +11,7 @@ from signalr_channels.hubs.groups import GroupManager
 from signalr_channels.protocols.endings import Disconnect
 
 if TYPE_CHECKING:
-    from signalr_channels.hubs.classic_session import ClassicCall
+    from signalr_channels.hubs.classic_share import ClassicCall
     from signalr_channels.hubs.session import HubSession
 
 __all__ = ["Hub", "classic_name", "hub_name"]

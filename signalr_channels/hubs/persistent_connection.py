@@ -20,7 +20,8 @@ from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from typing import Any, ClassVar, TypeVar
 
 from signalr_channels.connections.classic_connection import ClassicConnection
-from signalr_channels.hubs.classic_session import ClassicSession, HubShare, SessionOptions, group_names
+from signalr_channels.hubs.classic_session import ClassicSession
+from signalr_channels.hubs.classic_share import HubShare, SessionOptions, group_names
 from signalr_channels.hubs.context import HubCallerContext
 from signalr_channels.hubs.dispatcher import RunSync
 from signalr_channels.hubs.groups import GroupManager

@@ -17,7 +17,8 @@ from signalr_channels.classic_mounts import callable_methods
 from signalr_channels.conf import ClassicSettings, SignalRSettings
 from signalr_channels.connections.classic_connection import ClassicConnection
 from signalr_channels.hubs.binding import bind_methods
-from signalr_channels.hubs.classic_session import ClassicHub, ClassicHubSession
+from signalr_channels.hubs.classic_hub_session import ClassicHubSession
+from signalr_channels.hubs.classic_share import ClassicHub
 from signalr_channels.hubs.context import HubCallerContext
 from signalr_channels.hubs.dispatcher import HubDispatcher
 from signalr_channels.hubs.filters import HubFilter
