@@ -290,7 +290,7 @@ class SignalRSettings:
     HISTORY_QUEUE_SIZE: int = _setting(
         10_000, "events", "How many events may wait for the database; more are counted and dropped.", minimum=1
     )
-    HISTORY_BATCH_SIZE: int = _setting(200, "events", "How many events are written at once.", minimum=1)
+    HISTORY_BATCH_SIZE: int = _setting(1000, "events", "How many events are written at once.", minimum=1)
     HISTORY_FLUSH_INTERVAL: float = _setting(0.5, "seconds", "How long an event may wait for others to be written with.", minimum=0.01)
     HISTORY_RETENTION: float = _setting(
         30.0, "days", "Age at which manage.py signalr_prune deletes ended connections and their events.", minimum=0

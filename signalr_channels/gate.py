@@ -63,7 +63,9 @@ def clean(text: str | None, length: int = LONGEST_TEXT) -> str:
     return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text[:length])
 
 
-def describe_request(scope: Mapping[str, Any], endpoint: HubEndpoint, connection_id: str = "", transport: str = "") -> ConnectionInfo:
+def describe_request(
+    scope: Mapping[str, Any], endpoint: HubEndpoint, connection_id: str = "", transport: str = "", admission: Admission | None = None
+) -> ConnectionInfo:
     """What is known of a connection from a request. Holds neither query nor cookies, where tokens live."""
     client = scope.get("client")
     return ConnectionInfo(
@@ -71,6 +73,8 @@ def describe_request(scope: Mapping[str, Any], endpoint: HubEndpoint, connection
         hub=endpoint.hub_name,
         path=endpoint.path,
         transport=transport,
+        user_pk=None if admission is None else getattr(admission.user, "pk", None),
+        user_identifier=None if admission is None else admission.user_identifier,
         remote_address=f"{client[0]}:{client[1]}" if client else "",
         user_agent=clean(header(scope, b"x-signalr-user-agent") or header(scope, b"user-agent")),
         origin=clean(header(scope, b"origin")),

@@ -23,6 +23,7 @@ from django.utils import timezone
 
 from signalr_channels import models
 from signalr_channels.conf import get_settings
+from signalr_channels.history_rows import Columns, insert_new
 from signalr_channels.hubs.lifetime import ConnectionInfo, LifetimeEvent, LifetimeEventKind
 from signalr_channels.protocols.endings import CloseReason
 
@@ -92,24 +93,29 @@ def stored_time(time: datetime.datetime) -> datetime.datetime:
 
 
 def event_row(event: LifetimeEvent) -> EventRow:
-    """The row of an event, every text cut to its column."""
+    """The row of an event."""
+    return EventRow(**event_columns(event))
+
+
+def event_columns(event: LifetimeEvent) -> Columns:
+    """The columns of an event, every text cut to its length."""
     info = event.connection
-    return EventRow(
-        event_id=column(EventRow, "event_id", event.event_id),
-        kind=event.kind.value,
-        time=stored_time(event.time),
-        connection_id=column(Connection, "connection_id", info.connection_id),
-        hub=column(EventRow, "hub", info.hub),
-        path=column(EventRow, "path", info.path),
-        transport=column(EventRow, "transport", info.transport),
-        reason="" if event.reason is None else event.reason.value,
-        detail=column(EventRow, "detail", event.detail),
-        process=column(EventRow, "process", event.process),
-        user_identifier=column(EventRow, "user_identifier", info.user_identifier),
-        remote_address=column(EventRow, "remote_address", info.remote_address),
-        user_agent=column(EventRow, "user_agent", info.user_agent),
-        origin=column(EventRow, "origin", info.origin),
-    )
+    return {
+        "event_id": column(EventRow, "event_id", event.event_id),
+        "kind": event.kind.value,
+        "time": stored_time(event.time),
+        "connection_id": column(Connection, "connection_id", info.connection_id),
+        "hub": column(EventRow, "hub", info.hub),
+        "path": column(EventRow, "path", info.path),
+        "transport": column(EventRow, "transport", info.transport),
+        "reason": "" if event.reason is None else event.reason.value,
+        "detail": column(EventRow, "detail", event.detail),
+        "process": column(EventRow, "process", event.process),
+        "user_identifier": column(EventRow, "user_identifier", info.user_identifier),
+        "remote_address": column(EventRow, "remote_address", info.remote_address),
+        "user_agent": column(EventRow, "user_agent", info.user_agent),
+        "origin": column(EventRow, "origin", info.origin),
+    }
 
 
 @dataclass(slots=True)
@@ -162,7 +168,7 @@ def write_batch(events: Sequence[LifetimeEvent], touches: Mapping[str, datetime.
         if changes := fold(events):
             write_connections(changes)
         if events:
-            EventRow.objects.bulk_create([event_row(event) for event in events], ignore_conflicts=True)
+            insert_new(EventRow, [event_columns(event) for event in events], get_settings().DATABASE)
         write_touches(touches)
 
 
@@ -188,15 +194,15 @@ def write_connections(changes: Mapping[str, Change]) -> None:
     for chunk in chunks(others):
         rows.update((row.connection_id, row) for row in Connection.objects.filter(connection_id__in=chunk))
 
-    new, moved, ended = [], [], []
+    new: list[Columns] = []
+    moved, ended = [], []
     for key, change in changes.items():
         process = processes[change.where.process]
         row = rows.get(key)
         if row is None:  # also where "connected" was dropped: better a connection without its beginning than none
-            row = Connection(connection_id=key, process_id=process, opened_at=stored_time(change.first.time), **where_columns(change.where))
-            if change.disconnected:
-                set_end(row, change.disconnected)
-            new.append(row)
+            opened_at = stored_time(change.first.time)
+            ending = end_columns(change.disconnected) if change.disconnected else {}
+            new.append({"connection_id": key, "process_id": process, "opened_at": opened_at, **where_columns(change.where), **ending})
             continue
         if change.reconnected:
             row.process_id = process
@@ -209,7 +215,7 @@ def write_connections(changes: Mapping[str, Change]) -> None:
             ended.append(row)
 
     # No conflict but with a row that a first attempt of the same batch left behind.
-    Connection.objects.bulk_create(new, ignore_conflicts=True)
+    insert_new(Connection, new, get_settings().DATABASE)
     update_rows(moved, ["process", *WHERE_FIELDS, *END_FIELDS])
     update_rows(ended, END_FIELDS)
 
@@ -233,10 +239,10 @@ WHERE_FIELDS = (*WHERE_TEXTS, "user", "last_seen_at")
 END_FIELDS = ("closed_at", "close_reason", "close_detail", "stop_called", "allows_reconnect")
 
 
-def where_columns(event: LifetimeEvent) -> dict[str, Any]:
+def where_columns(event: LifetimeEvent) -> Columns:
     """The columns that say over what a connection runs, and whose it is."""
     info = event.connection
-    columns: dict[str, Any] = {name: column(Connection, name, getattr(info, name)) for name in WHERE_TEXTS}
+    columns: Columns = {name: column(Connection, name, getattr(info, name)) for name in WHERE_TEXTS}
     return {**columns, "user_id": user_pk(info), "last_seen_at": stored_time(event.time)}
 
 
@@ -250,11 +256,19 @@ def user_pk(info: ConnectionInfo) -> Any:
 
 def set_end(row: Connection, event: LifetimeEvent | None) -> None:
     """Write an end into a row, or take it away."""
-    row.closed_at = stored_time(event.time) if event else None
-    row.close_reason = event.reason.value if event and event.reason else ""
-    row.close_detail = column(Connection, "close_detail", event.detail) if event else ""
-    row.stop_called = event.stop_called if event else None
-    row.allows_reconnect = event.allows_reconnect if event else None
+    for name, value in end_columns(event).items():
+        setattr(row, name, value)
+
+
+def end_columns(event: LifetimeEvent | None) -> Columns:
+    """The columns of an end, or of none."""
+    return {
+        "closed_at": stored_time(event.time) if event else None,
+        "close_reason": event.reason.value if event and event.reason else "",
+        "close_detail": column(Connection, "close_detail", event.detail) if event else "",
+        "stop_called": event.stop_called if event else None,
+        "allows_reconnect": event.allows_reconnect if event else None,
+    }
 
 
 def end_counts(row: Connection, event: LifetimeEvent, process: int | None) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from signalr_channels.connections.connection import Connection
@@ -33,6 +33,7 @@ FOREVER = float("inf")
 class OpenConnection:
     """A connection of this process with everything around it."""
 
+    runtime: Runtime
     session: HubSession | HandlerSession
     expires_at: float | None = None
     """When its access token runs out, in seconds since 1970; ``None`` if that does not end it."""
@@ -40,7 +41,7 @@ class OpenConnection:
     """Whether stateful reconnect was agreed on; the handshake decides if it is used."""
     arbiter: str = ""
     """Channel of the process that negotiated it."""
-    log: LifetimeLog | None = None
+    log: LifetimeLog
     finished: asyncio.Task[None] | None = None
     """Runs once the connection has ended: ``on_disconnected``, history, clean-up."""
 
@@ -79,8 +80,7 @@ class OpenConnection:
     def reattach(self, transport: Transport) -> None:
         """Go on with another transport."""
         self.connection.attach(transport)
-        if self.log is not None:
-            self.log.reconnected()
+        self.log.reconnected()
 
     def lose_transport(self, transport: Transport, reason: CloseReason, exception: Exception | None = None) -> None:
         """A transport of the connection is over; this ends the connection, unless another one took or may take over."""
@@ -91,9 +91,13 @@ class OpenConnection:
         else:
             self.connection.receive_eof(reason, exception)
 
-    def mark_ended(self, finished: asyncio.Task[None]) -> None:
-        """The connection has ended; ``finished`` tidies up."""
-        self.finished = finished
+    def ended(self) -> None:
+        """The connection has ended: tidy up."""
+        transport = self.connection.transport
+        if isinstance(transport, LongPollingTransport) and transport.is_closed:
+            self.runtime.lingering[self.connection.connection_id] = LingeringPolls(transport, self.runtime.clock())
+        # In a task of ours: whoever ended it, hub code has to run.
+        self.finished = self.runtime.spawn(_finish(self))
         if self._ended is not None and not self._ended.done():
             self._ended.set_result(None)
 
@@ -136,11 +140,7 @@ def open_connection(
     """Make the connection of a transport request that was let in, and keep it until it has ended."""
     options = endpoint.options
     polls = isinstance(transport, LongPollingTransport)
-    info = replace(
-        describe_request(scope, endpoint, connection_id, transport.name),
-        user_identifier=admission.user_identifier,
-        user_pk=getattr(admission.user, "pk", None),
-    )
+    info = describe_request(scope, endpoint, connection_id, transport.name, admission)
     engine = _make_engine(runtime, endpoint, dispatcher, polls=polls, transfer_formats=transfer_formats, is_stateful=is_stateful)
     connection = Connection(
         connection_id=connection_id,
@@ -159,19 +159,9 @@ def open_connection(
     else:
         handler: type[ConnectionHandler] = endpoint.hub  # type: ignore[assignment]
         session = HandlerSession(handler, connection, context, buffer_size=options.APPLICATION_BUFFER_SIZE, on_connecting=log.connected)
-    opened = OpenConnection(session=session)
-    opened.is_stateful = is_stateful
-    opened.arbiter = arbiter
-    opened.log = log
+    opened = OpenConnection(runtime=runtime, session=session, log=log, is_stateful=is_stateful, arbiter=arbiter)
     opened.renew(admission, endpoint)
-
-    def ended() -> None:
-        if isinstance(transport, LongPollingTransport) and transport.is_closed:
-            runtime.lingering[connection_id] = LingeringPolls(transport, runtime.clock())
-        # In a task of ours: whoever ended it, hub code has to run.
-        opened.mark_ended(runtime.spawn(_finish(runtime, opened, log)))
-
-    connection.on_end = ended
+    connection.on_end = opened.ended
     runtime.add(opened)
     return opened
 
@@ -202,11 +192,12 @@ def _make_engine(
     )
 
 
-async def _finish(runtime: Runtime, opened: OpenConnection, log: LifetimeLog) -> None:
+async def _finish(opened: OpenConnection) -> None:
+    runtime = opened.runtime
     try:
         await opened.session.finish()
     finally:
         runtime.remove(opened)
-        log.ended()
+        opened.log.ended()
         if runtime.ownership is not None:
             await runtime.ownership.release(opened.connection.connection_id, opened.arbiter)

@@ -143,6 +143,8 @@ class Connection:
         engine = self.engine
         engine.receive_data(data, self.clock())
         events = engine.events_received()
+        if self.hub_protocol is not None and engine.replay is None and engine.state is OPEN:
+            return events
         if self.hub_protocol is None:
             self.hub_protocol = engine.hub_protocol
             self._is_holding = engine.replay is not None
@@ -218,9 +220,12 @@ class Connection:
         Raises:
             LocalProtocolError: The message cannot be encoded.
         """
-        engine = self.engine
+        engine, protocol = self.engine, self.hub_protocol
         if engine.state is OPEN:
-            self._write(engine.encode(message))
+            if protocol is None or engine.replay is not None:
+                self._write(engine.encode(message))
+            else:
+                self._write_now(EncodedMessage(protocol.encode(message), protocol.transfer_format))
 
     def enqueue(self, message: EncodedMessage) -> None:
         """Write a message that was encoded for several connections. Nothing happens once the connection has ended."""
@@ -252,14 +257,19 @@ class Connection:
                 self._write_now(message)
 
     def _write_now(self, message: EncodedMessage) -> None:
-        self._turn_bytes += len(message.data)
-        if self._corked is not None:
-            self._corked.append(message)
-            self._corked_bytes += len(message.data)
-            if self._corked_bytes > LONGEST_JOINED:
-                self.uncork()
-                self.cork()
+        size = len(message.data)
+        self._turn_bytes += size
+        if self._corked is None:
+            self._put(message)
             return
+        self._corked.append(message)
+        self._corked_bytes += size
+        if self._corked_bytes > LONGEST_JOINED:
+            self.uncork()
+            self.cork()
+
+    def _put(self, message: EncodedMessage) -> None:
+        """Give a message to the transport, or let it wait behind the ones before it."""
         if self._writer is not None:
             self._queue(message)
             return
@@ -293,12 +303,12 @@ class Connection:
             return
         self._corked_bytes = 0
         if len(messages) == 1:
-            self._write_now(messages[0])
+            self._put(messages[0])
         elif len(messages[-1].data) > LONGEST_JOINED:
-            self._write_now(_join(messages[:-1]))
-            self._write_now(messages[-1])
+            self._put(_join(messages[:-1]))
+            self._put(messages[-1])
         else:
-            self._write_now(_join(messages))
+            self._put(_join(messages))
 
     def _queue(self, message: EncodedMessage) -> None:
         size = len(message.data)

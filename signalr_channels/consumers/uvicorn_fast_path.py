@@ -5,94 +5,158 @@ A shorter way in and out on uvicorn.
 message is framed once and the bytes are written to each connection's transport: half the cost.
 
 **In.** ASGI's ``receive`` takes every message through a queue and a task switch. Here a message is handed over where uvicorn has put it
-together, in the loop's own callback.
+together, in the loop's own callback. A message that arrives as one whole frame, as nearly all do, is taken out of the network's chunk
+here; the websockets library takes several times as long. Everything else, from half a frame to a Close, goes the library's way.
 
-These are uvicorn's internals, so everything used is looked at first, and at the first thing that is not as expected the ordinary way is
-taken. So it is whenever the client does not read, the connection is closing, or compression was agreed on. ``UVICORN_FAST_PATH`` turns
-it off.
+These are internals of uvicorn and websockets, so everything used is looked at first, and at the first thing that is not as expected the
+ordinary way is taken. So it is whenever the client does not read, the connection is closing, or compression was agreed on.
+``UVICORN_FAST_PATH`` turns it off.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, Protocol
 
 from signalr_channels.protocols.base import Data, EncodedMessage, TransferFormat
+
+try:
+    from websockets.frames import apply_mask  # type: ignore[attr-defined]
+    from websockets.protocol import State
+    from websockets.streams import StreamReader
+except ImportError:  # another server than uvicorn
+    BETWEEN_FRAMES = OPEN = None
+else:
+    BETWEEN_FRAMES = StreamReader.at_eof.__code__
+    """Where the library's parser waits when it has no part of a frame."""
+    OPEN = State.OPEN
 
 __all__ = ["FastPath", "find_fast_path"]
 
 TEXT, BINARY = 0x81, 0x82
 """First byte of a frame that is a whole message."""
-PROTOCOL = ("uvicorn.protocols.websockets.websockets_sansio_impl", "WebSocketsSansIOProtocol")
+MASKED = 0x80
+"""Added to the length in the second byte of a client's frame."""
+LENGTH_IN_TWO_BYTES = 126
+"""A length that says: see the next two bytes."""
+SHORT_HEADER, LONG_HEADER = 6, 8
+"""Bytes in front of a client's message: two, or four with the length in two bytes, and the mask in four."""
+LONGEST_FRAME = 65535
+"""Bytes whose number fits there."""
+SHORT_FRAMES = tuple(tuple(bytes((first, size)) for size in range(LENGTH_IN_TWO_BYTES)) for first in (BINARY, TEXT))
+"""Headers of our own short frames, binary and text, by length."""
+TEXT_FORMAT = TransferFormat.TEXT
+UVICORN_PROTOCOL = ("uvicorn.protocols.websockets.websockets_sansio_impl", "WebSocketsSansIOProtocol")
+
+
+class Reader(Protocol):
+    """Who is handed what arrives. Called in a callback of the loop, outside any task."""
+
+    def take(self, messages: Sequence[Data]) -> None:
+        """Messages, in their order."""
+
+    def flush(self) -> None:
+        """Nothing more came in this chunk from the network."""
 
 
 class FastPath:
-    """One web socket's way around ASGI."""
+    """
+    One web socket's way around ASGI.
 
-    __slots__ = ("_is_writable", "_protocol", "_write")
+    It stays for as long as the connection does, so it is one object without closures: what the garbage collector walks through for each
+    connection costs more than making it.
+    """
+
+    __slots__ = ("_is_between_frames", "_longest", "_protocol", "_reader", "_transport", "_writable")
 
     def __init__(self, protocol: Any) -> None:
         self._protocol = protocol
-        self._is_writable: Callable[[], bool] = protocol.writable.is_set
-        self._write: Callable[[bytes], None] = protocol.transport.write
+        self._writable: asyncio.Event = protocol.writable
+        self._transport = protocol.transport
+        self._reader: Reader | None = None
+        self._is_between_frames = False
+        self._longest = protocol.config.ws_max_size or LONGEST_FRAME
 
     def write(self, message: EncodedMessage) -> bool:
         """Write one message as one frame, if uvicorn itself would do so now without waiting."""
         protocol = self._protocol
-        if not self._is_writable() or protocol.close_sent or protocol.disconnected:
+        if not self._writable.is_set() or protocol.close_sent or protocol.disconnected:
             return False
         data = message.wire
         if data is None:
-            data = message.wire = frame(message.data, is_text=message.transfer_format is TransferFormat.TEXT)
-        self._write(data)
+            data = message.wire = frame(message.data, is_text=message.transfer_format is TEXT_FORMAT)
+        self._transport.write(data)
         return True
 
-    def read_into(self, take: Callable[[Data], None]) -> None:
+    def read_into(self, reader: Reader) -> None:
         """
-        Hand every message to ``take`` as it comes, instead of to ``receive``.
+        Hand every message to ``reader`` as it comes, instead of to ``receive``.
 
-        ``take`` runs in a callback of the loop, outside any task. Text that is not UTF-8 goes uvicorn's own way, which refuses it.
+        Text that is not UTF-8 goes uvicorn's own way, which refuses it.
         """
+        self._reader = reader
         protocol = self._protocol
-        ordinary = protocol.send_receive_event_to_app
-
-        def deliver() -> None:
-            frames = protocol.frames
-            if protocol.close_sent or not protocol.queue.empty():
-                ordinary()
-                return
-            raw: bytes = frames[0] if len(frames) == 1 else b"".join(frames)
-            data: Data = raw
-            if protocol.curr_msg_data_type == "text":
-                try:
-                    data = str(raw, "utf-8")
-                except UnicodeDecodeError:
-                    ordinary()
-                    return
-            protocol.frames = []
-            take(data)
-
-        protocol.send_receive_event_to_app = deliver
+        protocol.send_receive_event_to_app = self._deliver
+        protocol.data_received = self._receive
+        self._transport.set_protocol(protocol)  # event loops remember the method
+        # uvicorn and the library keep both, and read them no more. The scope has the headers of the request.
+        for handshake in (protocol.request, protocol.response):
+            handshake.headers.clear()
 
     def pause_reading(self) -> None:
         """Read no more for now."""
         if not self._protocol.read_paused:
             self._protocol.read_paused = True
-            self._protocol.transport.pause_reading()
+            self._transport.pause_reading()
 
     def resume_reading(self) -> None:
         """Read on."""
         if self._protocol.read_paused and self._protocol.queue.empty():
             self._protocol.read_paused = False
-            self._protocol.transport.resume_reading()
+            self._transport.resume_reading()
+
+    def _deliver(self) -> None:
+        """Take the place of uvicorn's hand-over of a message that the library has put together."""
+        protocol, reader = self._protocol, self._reader
+        assert reader is not None
+        if protocol.close_sent or not protocol.queue.empty():
+            type(protocol).send_receive_event_to_app(protocol)
+            return
+        frames = protocol.frames
+        raw: bytes = frames[0] if len(frames) == 1 else b"".join(frames)
+        data: Data = raw
+        if protocol.curr_msg_data_type == "text":
+            try:
+                data = str(raw, "utf-8")
+            except UnicodeDecodeError:
+                type(protocol).send_receive_event_to_app(protocol)
+                return
+        protocol.frames = []
+        reader.take((data,))
+
+    def _receive(self, data: bytes) -> None:
+        """Take the place of uvicorn's ``data_received``: whole frames go to the reader, from the first other one on all to the library."""
+        protocol, reader, conn = self._protocol, self._reader, self._protocol.conn
+        assert reader is not None
+        position = 0
+        is_open = protocol.queue.empty() and not protocol.close_sent and conn.state is OPEN
+        if is_open and (self._is_between_frames or is_between_frames(conn)):
+            self._is_between_frames = True
+            messages, position = cut_frames(data, self._longest)
+            if messages:
+                reader.take(messages)
+        if position < len(data):
+            self._is_between_frames = False
+            type(protocol).data_received(protocol, data[position:] if position else data)
+        reader.flush()
 
 
 def find_fast_path(send: Any) -> FastPath | None:
     """The fast path behind an ASGI ``send``, or ``None`` where there is none. Ask after the web socket was accepted."""
     protocol: Any = getattr(send, "__self__", None)
     cls = type(protocol)
-    if (cls.__module__, cls.__name__) != PROTOCOL:
+    if (cls.__module__, cls.__name__) != UVICORN_PROTOCOL:
         return None
     try:
         fits = (
@@ -107,13 +171,59 @@ def find_fast_path(send: Any) -> FastPath | None:
             and protocol.curr_msg_data_type in ("text", "bytes")
             and isinstance(protocol.read_paused, bool)
             and callable(protocol.send_receive_event_to_app)
+            and callable(protocol.data_received)
+            and isinstance(protocol.config.ws_max_size, (int, type(None)))
+            and protocol.transport.get_protocol() is protocol
             and callable(protocol.transport.write)
             and callable(protocol.transport.pause_reading)
             and callable(protocol.transport.resume_reading)
+            and callable(protocol.request.headers.clear)
+            and callable(protocol.response.headers.clear)
         )
     except AttributeError:
         return None
     return FastPath(protocol) if fits else None
+
+
+def is_between_frames(conn: Any) -> bool:
+    """Whether the library holds no part of a frame or of a message."""
+    waits_in = getattr(conn, "parser", None)
+    while (inner := getattr(waits_in, "gi_yieldfrom", None)) is not None:
+        waits_in = inner
+    return getattr(waits_in, "gi_code", "") is BETWEEN_FRAMES and getattr(conn, "current_size", 0) is None
+
+
+def cut_frames(data: bytes, longest: int) -> tuple[list[Data], int]:
+    """
+    Take whole messages, of one frame each, off the beginning of a chunk from a client.
+
+    Args:
+        data: The chunk; it begins with a frame.
+        longest: Bytes a message may have.
+
+    Returns:
+        The messages, and where the first frame begins that is anything else.
+
+    Source: RFC 6455, section 5.2.
+    """
+    messages: list[Data] = []
+    position, size = 0, len(data)
+    while size - position >= SHORT_HEADER:
+        first, length, start = data[position], data[position + 1] - MASKED, position + SHORT_HEADER
+        if length == LENGTH_IN_TWO_BYTES and size - position >= LONG_HEADER:
+            length, start = data[position + 2] << 8 | data[position + 3], position + LONG_HEADER
+        elif not 0 <= length < LENGTH_IN_TWO_BYTES:
+            break
+        end = start + length
+        if end > size or length > longest or (first != TEXT and first != BINARY):
+            break
+        message = apply_mask(data[start:end], data[start - 4 : start])
+        try:
+            messages.append(str(message, "utf-8") if first == TEXT else message)
+        except UnicodeDecodeError:
+            break
+        position = end
+    return messages, position
 
 
 def frame(data: bytes, *, is_text: bool) -> bytes:
@@ -125,9 +235,9 @@ def frame(data: bytes, *, is_text: bool) -> bytes:
     Source: RFC 6455, section 5.2.
     """
     size = len(data)
+    if size < LENGTH_IN_TWO_BYTES:
+        return SHORT_FRAMES[is_text][size] + data
     first = TEXT if is_text else BINARY
-    if size < 126:
-        return bytes((first, size)) + data
-    if size < 65536:
+    if size <= LONGEST_FRAME:
         return bytes((first, 126, size >> 8, size & 0xFF)) + data
     return bytes((first, 127)) + size.to_bytes(8, "big") + data

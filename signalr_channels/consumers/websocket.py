@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Generator, Mapping
+from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
 from typing import Any
 
 from channels.consumer import AsyncConsumer
 
 from signalr_channels.backplane.ownership import HERE
 from signalr_channels.connections.connection import Connection
-from signalr_channels.connections.transports import DONE, Primed
+from signalr_channels.connections.transports import DONE, Primed, Transport
 from signalr_channels.consumers.elsewhere import attach_elsewhere
 from signalr_channels.consumers.uvicorn_fast_path import FastPath, find_fast_path
 from signalr_channels.endpoints import HubEndpoint
 from signalr_channels.exceptions import RemoteProtocolError
 from signalr_channels.gate import Admission, Refusal, admit, describe_request
+from signalr_channels.hubs.connection_handler import HandlerSession
 from signalr_channels.hubs.lifetime import LifetimeEventKind
+from signalr_channels.hubs.session import HubSession
 from signalr_channels.protocols.base import Data, EncodedMessage, TransferFormat
-from signalr_channels.protocols.core.negotiation import Transport
+from signalr_channels.protocols.core import negotiation
 from signalr_channels.protocols.endings import CloseReason
 from signalr_channels.query import query_items
 from signalr_channels.responses import NOT_FOUND_TEXT, deny_websocket
@@ -43,7 +45,7 @@ class WebSocketTransport:
     """Writes to a web socket through ASGI. The event of a message is made once and shared by all its receivers."""
 
     name = "webSockets"
-    __slots__ = ("_close_timeout", "_send", "write_directly")
+    __slots__ = ("_close_timeout", "_fast_path", "_opened", "_send", "write_directly")
 
     def __init__(self, send: Send, fast_path: FastPath | None = None, *, close_timeout: float = 5.0) -> None:
         """
@@ -53,6 +55,8 @@ class WebSocketTransport:
             close_timeout: Seconds the client may take to answer a Close frame.
         """
         self._send = send
+        self._fast_path = fast_path
+        self._opened: OpenConnection | None = None
         self._close_timeout = close_timeout
         self.write_directly = None if fast_path is None else fast_path.write
 
@@ -81,46 +85,46 @@ class WebSocketTransport:
         if hasattr(transport, "abort"):
             transport.abort()
 
+    # The fast path in. The ordinary loop goes on, for the end and for what is left.
 
-class FastReader:
-    """Hands a web socket's messages to its session through the fast path. The ordinary loop goes on, for the end and for what is left."""
-
-    __slots__ = ("_connection", "_fast_path", "_is_flushing", "_opened", "_runtime", "_transport")
-
-    def __init__(self, runtime: Runtime, opened: OpenConnection, transport: WebSocketTransport, fast_path: FastPath) -> None:
-        self._runtime = runtime
+    def read_into(self, opened: OpenConnection) -> None:
+        """Hand messages to a connection through the fast path, if there is one."""
         self._opened = opened
-        self._connection = opened.connection
-        self._transport = transport
-        self._fast_path = fast_path
-        self._is_flushing = False
-        fast_path.read_into(self._take)
+        if self._fast_path is not None:
+            self._fast_path.read_into(self)
 
-    def _take(self, data: Data) -> None:
-        connection, session = self._connection, self._opened.session
-        if connection.transport is not self._transport:
+    def take(self, messages: Sequence[Data]) -> None:
+        """Handle messages that came in one chunk from the network."""
+        assert self._opened is not None
+        connection, session = self._opened.connection, self._opened.session
+        if connection.transport is not self:
             return  # another web socket took over; what is said here is said there again
-        if not self._is_flushing:
-            self._is_flushing = True
-            connection.cork()
-            # After all messages of this chunk from the network.
-            self._runtime.loop.call_soon(self._flush)
+        connection.cork()
         try:
-            session.receive(data)
+            for data in messages if len(messages) == 1 else join(messages, session):
+                session.receive(data)
         except Exception as error:
             logger.exception("%s: a message could not be handled", connection.connection_id)
             connection.fail(CloseReason.HUB_ERROR, error)
-        if session.is_congested:
+        if session.is_congested and self._fast_path is not None:
             self._fast_path.pause_reading()
-            self._runtime.spawn(self._read_on())
+            self._opened.runtime.spawn(self._read_on(self._fast_path, session))
 
-    def _flush(self) -> None:
-        self._is_flushing = False
-        self._connection.uncork()
+    def flush(self) -> None:
+        """Write the answers to them."""
+        assert self._opened is not None
+        self._opened.connection.uncork()
 
-    async def _read_on(self) -> None:
-        await self._opened.session.wait_ready()
-        self._fast_path.resume_reading()
+    async def _read_on(self, fast_path: FastPath, session: HubSession | HandlerSession) -> None:
+        await session.wait_ready()
+        fast_path.resume_reading()
+
+
+def join(messages: Sequence[Data], session: HubSession | HandlerSession) -> Sequence[Data]:
+    """Text that came in one chunk as one text: hub messages have ends of their own, so frames mean nothing to a hub."""
+    if not isinstance(session, HubSession) or not all(type(data) is str for data in messages):
+        return messages
+    return ("".join(messages),)  # type: ignore[arg-type]
 
 
 class ReceiveOrFlush:
@@ -161,6 +165,25 @@ class WebSocketConsumer(AsyncConsumer):  # type: ignore[misc]
 
     async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
         """Serve one to its end."""
+        opened = await self._open(scope, receive, send)
+        if opened is None:
+            return
+        transport = opened.connection.transport
+        try:
+            await self._read(opened, transport, receive)
+        finally:
+            is_stopping = opened.runtime.is_stopping
+            opened.lose_transport(transport, CloseReason.SERVER_SHUTDOWN if is_stopping else CloseReason.CLIENT_GONE)
+        if opened.finished is not None:
+            await asyncio.shield(opened.finished)
+
+    async def _open(self, scope: Any, receive: Receive, send: Send) -> OpenConnection | None:
+        """
+        Let a web socket in and attach it to a connection, new or old.
+
+        Returns:
+            ``None`` if it was refused, or served to its end by another process.
+        """
         runtime = get_runtime()
         await receive()  # websocket.connect
         try:
@@ -179,19 +202,19 @@ class WebSocketConsumer(AsyncConsumer):  # type: ignore[misc]
             if refusal.reason is not None:
                 info = describe_request(scope, self._endpoint, transport="webSockets")
                 runtime.record(LifetimeEventKind.REJECTED, info, reason=refusal.reason, detail=refusal.detail)
-            return
+            return None
         dispatcher = runtime.dispatcher_for(self._endpoint)
         await send({"type": "websocket.accept"})
         if remote is not None:
             await remote.serve(receive, send, explain_disconnect)
-            return
+            return None
         fast_path = find_fast_path(send) if self._endpoint.options.UVICORN_FAST_PATH else None
         transport = WebSocketTransport(send, fast_path, close_timeout=self._endpoint.options.WEBSOCKET_CLOSE_TIMEOUT)
         opened = None if token is None else runtime.get(token.connection_id)
         if opened is not None and not opened.can_reattach:
             # Two requests with one token came at once, and this one was accepted last.
             await send({"type": "websocket.close", "code": POLICY_VIOLATION})
-            return
+            return None
         if opened is not None:
             opened.renew(admission, self._endpoint)
             opened.reattach(transport)
@@ -208,14 +231,8 @@ class WebSocketConsumer(AsyncConsumer):  # type: ignore[misc]
                 is_stateful=is_stateful,
                 arbiter="" if token is None else token.arbiter,
             )
-        if fast_path is not None:
-            FastReader(runtime, opened, transport, fast_path)
-        try:
-            await self._read(opened, transport, receive)
-        finally:
-            opened.lose_transport(transport, CloseReason.SERVER_SHUTDOWN if runtime.is_stopping else CloseReason.CLIENT_GONE)
-        if opened.finished is not None:
-            await asyncio.shield(opened.finished)
+        transport.read_into(opened)
+        return opened
 
     def _identify(self, runtime: Runtime, scope: Mapping[str, Any], admission: Admission) -> ConnectionToken | None:
         """
@@ -227,7 +244,7 @@ class WebSocketConsumer(AsyncConsumer):  # type: ignore[misc]
         endpoint = self._endpoint
         token_text = query_items(scope["query_string"]).get("id", [""])
         token = None if token_text == [""] else find_token(runtime, endpoint, token_text, admission)
-        if Transport.WEB_SOCKETS not in endpoint.transports:
+        if negotiation.Transport.WEB_SOCKETS not in endpoint.transports:
             raise Refusal(404, "WebSockets transport not supported by this end point type")
         if token is not None and (opened := runtime.get(token.connection_id)) is not None:
             if opened.connection.is_closed:
@@ -240,11 +257,13 @@ class WebSocketConsumer(AsyncConsumer):  # type: ignore[misc]
             check_room(runtime, endpoint)
         return token
 
-    async def _read(self, opened: OpenConnection, transport: WebSocketTransport, receive: Receive) -> None:
+    async def _read(self, opened: OpenConnection, transport: Transport, receive: Receive) -> None:
         session, connection = opened.session, opened.connection
-        next_event = ReceiveOrFlush(connection, receive)
+        # On the fast path hardly anything comes this way, and thousands wait here for nothing.
+        is_fast = isinstance(transport, WebSocketTransport) and transport.write_directly is not None
+        next_event = None if is_fast else ReceiveOrFlush(connection, receive)
         while True:
-            event = await next_event
+            event = await (receive() if next_event is None else next_event)
             if event["type"] == "websocket.receive":
                 if connection.transport is not transport:
                     continue  # another web socket took over; what is said here is said there again
@@ -254,6 +273,8 @@ class WebSocketConsumer(AsyncConsumer):  # type: ignore[misc]
                 if session.is_congested:
                     connection.uncork()
                     await session.wait_ready()
+                if next_event is None:
+                    connection.uncork()
             elif event["type"] == "websocket.disconnect":
                 reason, exception = explain_disconnect(event)
                 opened.lose_transport(transport, reason, exception)

@@ -26,6 +26,7 @@ from signalr_channels.hubs.classic_errors import describe_binding_error, describ
 from signalr_channels.hubs.classic_session import ClassicSession
 from signalr_channels.hubs.classic_share import ClassicCall, ClassicHub, HubShare, SessionOptions, group_names
 from signalr_channels.hubs.context import HubCallerContext
+from signalr_channels.hubs.endings import run_last
 from signalr_channels.hubs.hub import Hub
 from signalr_channels.hubs.permissions import PermissionRequest, is_permitted
 from signalr_channels.hubs.progress import Progress
@@ -138,7 +139,7 @@ class ClassicHubSession(ClassicSession):
             assert disconnect is not None
             if dispatcher.has_on_disconnected:
                 ending = dispatcher.on_disconnected(self._instance(hub), disconnect)
-                await self.run_last(ending, dispatcher.name, dispatcher.options.ON_DISCONNECTED_TIMEOUT)
+                await run_last(ending, self.connection.connection_id, dispatcher.name, dispatcher.options.ON_DISCONNECTED_TIMEOUT)
 
     async def _tell(self, names: Sequence[str], run: Callable[[ClassicHub], Any]) -> None:
         running = [one for one in (run(self._hubs[name]) for name in names) if one is not None]

@@ -180,26 +180,6 @@ class ClassicSession:
         finally:
             await self.leave()
 
-    async def run_last(self, coroutine: Coroutine[Any, Any, Any], name: str, timeout: float) -> None:
-        """Run ``on_disconnected`` of a hub to its end, whatever it does."""
-        task = asyncio.get_running_loop().create_task(coroutine)
-        try:
-            await asyncio.wait([task], timeout=timeout)
-        except asyncio.CancelledError:  # the process stops
-            task.cancel()
-            await asyncio.wait([task])
-            raise
-        connection_id = self.connection.connection_id
-        if not task.done():
-            task.cancel()
-            await asyncio.wait([task])
-            logger.error("%s: on_disconnected of %s took over %g s (ON_DISCONNECTED_TIMEOUT) and was cancelled",
-                         connection_id, name, timeout)  # fmt: skip
-        elif task.cancelled():
-            logger.error("%s: on_disconnected of %s was cancelled", connection_id, name)
-        elif (error := task.exception()) is not None:
-            logger.error("%s: on_disconnected of %s failed", connection_id, name, exc_info=error)
-
     def spawn(self, coroutine: Coroutine[Any, Any, Any]) -> None:
         """Run a call in a task of its own."""
         task = asyncio.get_running_loop().create_task(coroutine)

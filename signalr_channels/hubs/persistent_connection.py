@@ -24,6 +24,7 @@ from signalr_channels.hubs.classic_session import ClassicSession
 from signalr_channels.hubs.classic_share import HubShare, SessionOptions, group_names
 from signalr_channels.hubs.context import HubCallerContext
 from signalr_channels.hubs.dispatcher import RunSync
+from signalr_channels.hubs.endings import run_last
 from signalr_channels.hubs.groups import GroupManager
 from signalr_channels.hubs.hub_context import reach_of
 from signalr_channels.hubs.lifetime import EVERYONE, Audience, AudienceKind, HubLifetimeManager
@@ -221,7 +222,7 @@ class PersistentSession(ClassicSession):
     async def on_disconnected(self) -> None:
         """Run ``on_disconnected``. What it raises is logged."""
         ending = self._call(self._handler.on_disconnected, self.connection.disconnect)
-        await self.run_last(ending, self._share.name, self._end_timeout)
+        await run_last(ending, self.connection.connection_id, self._share.name, self._end_timeout)
 
     def invoke(self, data: str) -> Coroutine[Any, Any, bytes]:
         """Hand on what the client sent. There is no answer."""

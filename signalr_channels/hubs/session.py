@@ -30,6 +30,7 @@ from signalr_channels.hubs.binding import BoundMethod
 from signalr_channels.hubs.clients import HubCallerClients
 from signalr_channels.hubs.context import HubCallerContext
 from signalr_channels.hubs.dispatcher import HubDispatcher
+from signalr_channels.hubs.endings import run_last
 from signalr_channels.hubs.groups import GroupManager
 from signalr_channels.hubs.hub import Hub
 from signalr_channels.hubs.methods import HubMethod
@@ -90,6 +91,7 @@ class HubSession:
         "_clients",
         "_free_slots",
         "_groups",
+        "_maximum_pending_bytes",
         "_methods",
         "_on_connecting",
         "_pending",
@@ -136,6 +138,7 @@ class HubSession:
         self._uploads: dict[str, UploadStream] | None = None
         self._pending: deque[Event] | None = None
         self._pending_bytes = 0
+        self._maximum_pending_bytes = dispatcher.options.APPLICATION_BUFFER_SIZE
         self._waits_for_turn = False
         self._ready: asyncio.Future[None] | None = None
 
@@ -158,7 +161,11 @@ class HubSession:
     def receive(self, data: Data) -> None:
         """Take a chunk from the transport. Returns at once; look at :attr:`is_congested` before reading on."""
         for event in self.connection.receive(data):
-            if not (self._handle(event) if self._pending is None else self._handle_at_once(event)):
+            if self._pending is None:
+                is_handled = self._invoke(event) if type(event) is Invocation else self._handle(event)
+            else:
+                is_handled = self._handle_at_once(event)
+            if not is_handled:
                 self._wait(event)
         if self._pending is not None:
             self._pending_bytes += len(data)
@@ -166,7 +173,7 @@ class HubSession:
     @property
     def is_congested(self) -> bool:
         """Whether the transport should not be read for now."""
-        return self._pending_bytes > self.dispatcher.options.APPLICATION_BUFFER_SIZE
+        return self._pending_bytes > self._maximum_pending_bytes
 
     async def wait_ready(self) -> None:
         """Return when the transport may be read again."""
@@ -234,9 +241,8 @@ class HubSession:
 
     def _handle(self, event: Event) -> bool:
         """Handle one event. False: it has to wait, and so has everything behind it."""
-        kind = type(event)
-        if kind is Invocation:
-            return self._invoke(event)  # type: ignore[arg-type]
+        if type(event) is Invocation:
+            return self._invoke(event)
         if isinstance(event, HandshakeCompleted):
             return self._connect()
         if self._start is not None:
@@ -306,6 +312,8 @@ class HubSession:
         if bound is None:
             self._refuse_unknown(message)
             return True
+        if bound.runs_inline and not message.stream_ids and not self.dispatcher.filters:
+            return self._run_inline(message, bound)
         method = bound.method
         if method.is_streaming:
             self._complete_error(
@@ -317,11 +325,6 @@ class HubSession:
             arguments = bound.decode(message.arguments)
         except ArgumentBindingError as error:
             self._refuse_arguments(message, method, error)
-            return True
-        if bound.runs_inline and not self.dispatcher.filters and not message.stream_ids:
-            if not self._free_slots:
-                return False
-            self._run_inline(message, method, arguments)
             return True
         if message.stream_ids or method.item_types:
             # Calls with upload streams need no slot, or their items could not be read.
@@ -335,17 +338,28 @@ class HubSession:
         self._spawn(self._run(message, method, arguments, uses_slot=True))
         return True
 
-    def _run_inline(self, message: Invocation, method: HubMethod, arguments: Sequence[Any]) -> None:
-        """Run an ``async def`` that cannot suspend, without a task."""
+    def _run_inline(self, message: Invocation, bound: BoundMethod) -> bool:
+        """Run an ``async def`` that cannot suspend, without a task. False: it has to wait for a slot."""
+        method, invocation_id = bound.method, message.invocation_id
+        try:
+            arguments = bound.decode(message.arguments)
+        except ArgumentBindingError as error:
+            self._refuse_arguments(message, method, error)
+            return True
+        if not self._free_slots:
+            return False
         try:
             method.function(self._hub(), *arguments).send(None)
         except StopIteration as stop:
-            if message.invocation_id:
-                self._complete(message.invocation_id, method, stop.value)
+            if invocation_id:
+                self._complete(invocation_id, method, stop.value)
         except Exception as error:
-            self._fail(message.invocation_id, method, error)
+            self._fail(invocation_id, method, error)
+        except asyncio.CancelledError:  # raised by the method itself: it waits for nothing
+            self._complete_error(invocation_id, f"An unexpected error occurred invoking '{method.name}' on the server.")
         else:
             raise AssertionError(f"{method.name} suspended although it has no await")
+        return True
 
     async def _run(
         self, message: Invocation, method: HubMethod, arguments: Sequence[Any], uploads: Sequence[UploadStream] = (), *, uses_slot: bool
@@ -574,16 +588,12 @@ class HubSession:
         if self.is_connected and self._pending and disconnect.reason in LEFT_BY_CLIENT:
             await self._work_off(self._pending)
         self._abandon_work()
-        if self.is_connected and self.dispatcher.has_on_disconnected:
-            timeout = self.dispatcher.options.ON_DISCONNECTED_TIMEOUT
-            try:
-                await asyncio.wait_for(self.dispatcher.on_disconnected(self._hub(), disconnect), timeout)
-            except asyncio.TimeoutError:
-                logger.error("%s: on_disconnected of %s took over %g s (ON_DISCONNECTED_TIMEOUT) and was cancelled",
-                             connection.connection_id, self.dispatcher.name, timeout)  # fmt: skip
-            except Exception as error:
-                logger.error("%s: on_disconnected of %s failed", connection.connection_id, self.dispatcher.name, exc_info=error)
-        await self.dispatcher.manager.disconnect(connection)
+        try:
+            if self.is_connected and self.dispatcher.has_on_disconnected:
+                ending = self.dispatcher.on_disconnected(self._hub(), disconnect)
+                await run_last(ending, connection.connection_id, self.dispatcher.name, self.dispatcher.options.ON_DISCONNECTED_TIMEOUT)
+        finally:
+            await self.dispatcher.manager.disconnect(connection)
 
     async def _work_off(self, pending: deque[Event]) -> None:
         """

@@ -36,7 +36,7 @@ class RawEngine(CoreEngine):
         self._last_received = now
         if self.state is EngineState.OPEN and data:
             raw = data.encode("utf-8", "surrogatepass") if isinstance(data, str) else data
-            self._events.append(DataReceived(raw))  # type: ignore[arg-type]
+            self._happened(DataReceived(raw))  # type: ignore[arg-type]
 
     def receive_eof(self) -> None:
         """The client will send no more."""

@@ -27,7 +27,7 @@ from signalr_channels.protocols.core.handshake import (
 )
 from signalr_channels.protocols.core.replay import Replay
 from signalr_channels.protocols.endings import CloseReason
-from signalr_channels.protocols.messages import Ack, Close, HubMessage, Ping, SequenceMessage
+from signalr_channels.protocols.messages import Ack, Close, HubMessage, Invocation, Ping, SequenceMessage
 
 __all__ = ["ConnectionFailed", "CoreEngine", "EngineState", "Event", "HandshakeCompleted"]
 
@@ -142,8 +142,8 @@ class CoreEngine:
         self._ignores_input = False
         self._buffer = b""
         self._splitter: MessageSplitter | None = None
-        self._events: list[Event] = []
-        self._outgoing: list[EncodedMessage] = []
+        self._events: list[Event] | None = None
+        self._outgoing: list[EncodedMessage] | None = None
 
     # Incoming
 
@@ -167,23 +167,31 @@ class CoreEngine:
 
     def events_received(self) -> list[Event]:
         """What happened since the last call, in order."""
-        events, self._events = self._events, []
-        return events
+        events, self._events = self._events, None
+        return [] if events is None else events
+
+    def _happened(self, event: Event) -> None:
+        if self._events is None:  # idle connections are many, and hold no empty lists
+            self._events = []
+        self._events.append(event)
 
     def _receive_messages(self, data: Data) -> None:
-        splitter, protocol = self._splitter, self.hub_protocol
+        splitter, protocol, replay = self._splitter, self.hub_protocol, self.replay
         assert splitter is not None and protocol is not None
-        events = self._events
+        events: list[Event] = []
         try:
             for frame in splitter.feed(data):
                 message = protocol.parse(frame)
-                if message is None:  # a type nobody knows: skipped, where the reference stalls
+                kind = type(message)
+                if kind is Invocation and replay is None:  # as nearly all
+                    events.append(message)  # type: ignore[arg-type]
+                elif message is None:  # a type nobody knows: skipped, where the reference stalls
                     continue
-                if type(message) is Ping:
+                elif kind is Ping:
                     self._ping_received = True
-                elif self.replay is None or self._counts(message, self.replay):
+                elif replay is None or self._counts(message, replay):
                     events.append(message)
-                    if type(message) is Close:  # what follows a Close is ignored
+                    if kind is Close:  # what follows a Close is ignored
                         self._ignores_input = True
                         return
             if splitter.error is not None:
@@ -192,6 +200,11 @@ class CoreEngine:
             reason = CloseReason.MESSAGE_TOO_BIG if isinstance(error, MessageTooBig) else CloseReason.PROTOCOL_ERROR
             self._ignores_input = True
             events.append(ConnectionFailed(reason=reason, exception=error, allows_reconnect=True))
+        finally:
+            if self._events is None:
+                self._events = events
+            else:
+                self._events += events
 
     def _counts(self, message: HubMessage, replay: Replay) -> bool:
         """Do the bookkeeping of stateful reconnect; whether the message is to be handed on."""
@@ -232,14 +245,14 @@ class CoreEngine:
         self._last_ping = self._last_received = now
         if self._stateful_buffer_size is not None and parsed.version >= STATEFUL_VERSION:
             self.replay = Replay(self._stateful_buffer_size)
-        self._outgoing.append(EncodedMessage(encode_handshake_response(), protocol.transfer_format, is_tracked=False))
-        self._events.append(HandshakeCompleted(hub_protocol=protocol, version=parsed.version))
+        self._say(EncodedMessage(encode_handshake_response(), protocol.transfer_format, is_tracked=False))
+        self._happened(HandshakeCompleted(hub_protocol=protocol, version=parsed.version))
         if rest:
             self._receive_messages(rest)
 
     def _refuse_handshake(self, error: HandshakeError, reason: CloseReason) -> None:
         text = str(error) if self._detailed_errors else error.reply
-        self._outgoing.append(EncodedMessage(encode_handshake_response(text), TransferFormat.TEXT, is_tracked=False))
+        self._say(EncodedMessage(encode_handshake_response(text), TransferFormat.TEXT, is_tracked=False))
         self._end(ConnectionFailed(reason=reason, exception=error))
 
     # Outgoing
@@ -263,18 +276,23 @@ class CoreEngine:
         Raises:
             LocalProtocolError: The connection is not open, or a value cannot be encoded.
         """
-        self._outgoing.append(self.encode(message))
+        self._say(self.encode(message))
 
     def send_untracked(self, message: HubMessage) -> None:
         """Encode a message that stateful reconnect does not count."""
         protocol = self.hub_protocol
         assert protocol is not None
-        self._outgoing.append(EncodedMessage(protocol.encode(message), protocol.transfer_format, is_tracked=False))
+        self._say(EncodedMessage(protocol.encode(message), protocol.transfer_format, is_tracked=False))
 
     def data_to_send(self) -> list[EncodedMessage]:
         """What to hand to the transport, in order."""
-        outgoing, self._outgoing = self._outgoing, []
-        return outgoing
+        outgoing, self._outgoing = self._outgoing, None
+        return [] if outgoing is None else outgoing
+
+    def _say(self, message: EncodedMessage) -> None:
+        if self._outgoing is None:
+            self._outgoing = []
+        self._outgoing.append(message)
 
     # Endings
 
@@ -305,7 +323,7 @@ class CoreEngine:
 
     def _end(self, event: ConnectionFailed) -> None:
         self.state = EngineState.CLOSED
-        self._events.append(event)
+        self._happened(event)
 
     # Time
 

@@ -131,7 +131,10 @@ class JsonHubProtocol(HubProtocol):
         """Write one message with its 0x1E."""
         try:
             if type(message) is Completion and not message.error and not message.headers:
-                return _encode_completion(message)
+                invocation_id, result = encode_value(message.invocation_id), message.result
+                if result is NO_RESULT:
+                    return b'{"type":3,"invocationId":' + invocation_id + b"}\x1e"
+                return b"".join((b'{"type":3,"invocationId":', invocation_id, b',"result":', _encode_checked(result), b"}\x1e"))
             if type(message) is StreamItem and not message.headers:
                 item = _encode_checked(message.item)
                 return b"".join((b'{"type":2,"invocationId":', encode_value(message.invocation_id), b',"item":', item, b"}\x1e"))
@@ -173,14 +176,6 @@ def _explain(raw: Raw, decoders: Sequence[msgspec.json.Decoder[Any]]) -> Argumen
 
 
 # Writing
-
-
-def _encode_completion(message: Completion) -> bytes:
-    """A completion without error and headers."""
-    invocation_id, result = encode_value(message.invocation_id), message.result
-    if result is NO_RESULT:
-        return b'{"type":3,"invocationId":' + invocation_id + b"}\x1e"
-    return b"".join((b'{"type":3,"invocationId":', invocation_id, b',"result":', _encode_checked(result), b"}\x1e"))
 
 
 def _encode_checked(value: Any) -> bytes:
