@@ -262,6 +262,13 @@ class SignalRSettings:
         hub=True,
     )
 
+    GC_FREEZE: bool = _setting(
+        True,
+        "",
+        "Whether what is in memory when the ASGI server starts is left out of all later garbage collections (gc.freeze), whose pauses "
+        "otherwise grow with the size of the site.",
+    )
+
     # Hub methods
     SYNC_THREADS: int = _setting(
         16, "threads", "Size of the pool for plain def hub methods. 0 runs them in the one thread asgiref shares with Django.", minimum=0

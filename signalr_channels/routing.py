@@ -16,6 +16,7 @@ Where hubs live: ``map_hub`` puts a hub at a path, ``HubRouter`` is the ASGI app
 
 from __future__ import annotations
 
+import gc
 import re
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -23,6 +24,7 @@ from typing import Any
 from django.urls import URLPattern, re_path
 
 from signalr_channels.classic_mounts import ClassicMount
+from signalr_channels.conf import get_settings
 from signalr_channels.consumers.classic.consumer import ClassicConsumer
 from signalr_channels.consumers.requests import NegotiateConsumer, TransportRequestConsumer
 from signalr_channels.consumers.websocket import WebSocketConsumer
@@ -176,6 +178,9 @@ class HubRouter:
             event = await receive()
             if event["type"] == "lifespan.startup":
                 get_runtime()
+                if get_settings().GC_FREEZE:
+                    gc.collect()
+                    gc.freeze()
                 await send({"type": "lifespan.startup.complete"})
             elif event["type"] == "lifespan.shutdown":
                 await get_runtime().stop()

@@ -10,7 +10,7 @@ import abc
 import asyncio
 import datetime
 import enum
-import uuid
+import os
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -100,7 +100,7 @@ class LifetimeEvent:
     allows_reconnect: bool | None = None
     """For ``disconnected``: whether the client was told that it may come back."""
     time: datetime.datetime = field(default_factory=lambda: datetime.datetime.now(datetime.timezone.utc))
-    event_id: str = field(default_factory=lambda: uuid.uuid4().hex)
+    event_id: str = field(default_factory=lambda: os.urandom(16).hex())
     """Unique, so that writing an event twice leaves one row."""
 
 
