@@ -139,3 +139,14 @@ def test_a_connection_that_a_wsgi_process_negotiated_finds_its_owner(processes: 
     client.request("abort", 2, {})
     with pytest.raises(urllib.error.HTTPError, match="400"):
         client.request("start", 0)
+
+
+@pytest.mark.parametrize("layer", ["pubsub"])
+def test_a_connection_that_begins_again_elsewhere_is_found_where_it_ended(processes: list[Process]) -> None:
+    client = started(processes, negotiates=2, owner=0)
+    client.request("abort", 0, {})
+    client.cursor = ""
+    assert client.receive("connect", 1) == []
+    client.request("start", 0)
+    client.call(0, "ToCaller", "again")
+    assert client.receive("poll", 2) == [["ToCaller", "again"]]

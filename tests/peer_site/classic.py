@@ -90,4 +90,4 @@ def name_in_cookies(scope: Any) -> str:
                 cookies.load(value.decode("latin-1"))
             except CookieError:
                 return ""
-    return cookies["user"].value if "user" in cookies else ""
+    return str(cookies["user"].value) if "user" in cookies else ""

@@ -6,7 +6,7 @@ import asyncio
 from typing import Any
 from urllib.parse import parse_qs
 
-from signalr_channels import Disconnect, Hub, hub_method
+from signalr_channels import Disconnect, Hub, get_hub_context, hub_method
 from signalr_channels.hubs.permissions import IsAuthenticated, IsStaff
 from signalr_channels.hubs.persistent_connection import PersistentConnection
 from signalr_channels.hubs.progress import Progress
@@ -14,13 +14,16 @@ from tests.peer_site.hubs import MESSAGE, log
 
 
 class MoodyHub(Hub):
-    """Hooks fail that are named by ``?fail=`` of the request which opened the connection."""
+    """Hooks fail that are named by ``?fail=`` of the request which opened the connection; ``?slow=on_disconnected`` takes a second."""
 
     classic_name = "moody"
 
+    def _is_told(self, item: str, hook: str) -> bool:
+        return hook in parse_qs(self.context.scope["query_string"].decode()).get(item, [])
+
     def _note(self, hook: str) -> None:
         log.add(f"{hook} {self.context.connection_id}")
-        if hook in parse_qs(self.context.scope["query_string"].decode()).get("fail", []):
+        if self._is_told("fail", hook):
             raise ValueError(f"{hook} was told to fail")
 
     async def on_connected(self) -> None:
@@ -32,6 +35,8 @@ class MoodyHub(Hub):
 
     async def on_disconnected(self, disconnect: Disconnect) -> None:
         log.add(f"ended {self.context.connection_id} {disconnect.reason} {disconnect.stop_called} {disconnect.allows_reconnect}")
+        if self._is_told("slow", "on_disconnected"):
+            await asyncio.sleep(1)
         self._note("on_disconnected")
 
     @hub_method
@@ -118,6 +123,10 @@ class MoodyHub(Hub):
         self.clients.group(group).send(MESSAGE, "SendFromThread", text)
         self.groups.remove(self.context.connection_id, group)
         return text
+
+    @hub_method
+    async def close(self, id: str, allow_reconnect: bool) -> bool:
+        return await get_hub_context(MoodyHub).connections.aclose(id, error="You are closed.", allow_reconnect=allow_reconnect)
 
     @hub_method
     async def leave_for_good(self) -> None:

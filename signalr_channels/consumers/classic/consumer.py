@@ -94,7 +94,7 @@ class ClassicConsumer(AsyncConsumer):  # type: ignore[misc]
                 get_runtime().record(LifetimeEventKind.REJECTED, info, reason=refusal.reason, detail=refusal.detail)
         except (ServerFault, ConnectionDataError, FrameIdError) as fault:
             logger.info("A request to %s failed: %.200r", mount.path, str(fault))
-            text = str(fault) if mount.is_debugging else ""
+            text = (getattr(fault, "text", None) or str(fault)) if mount.is_debugging else ""
             await self._refuse(request, send, Refusal(500, text), headers=headers)
 
     async def _refuse(self, request: ClassicRequest, send: Send, refusal: Refusal, *, headers: Headers) -> None:
@@ -287,7 +287,7 @@ class _Answering:
             answer = opened.session.invoke(self._request.data or "")
             data = answer if isinstance(answer, bytes) else await opened.session.run(answer)
         except InvalidInvocation as error:
-            raise ServerFault(str(error)) from error
+            raise ServerFault(error.text) from error
         except ConnectionClosed as error:
             raise Refusal(503, str(error), headers=[(b"retry-after", b"1")]) from error
         except Exception as error:

@@ -53,8 +53,6 @@ async def find_classic_owner(runtime: Runtime, connection_id: str, arbiter: str,
     """
     if runtime.classic.get(connection_id) is not None or runtime.ownership is None:
         return HERE
-    if runtime.classic.is_refused(connection_id) and operation is not Operation.CONNECT:
-        return HERE
 
     async def seek(connection_id: str) -> str | None:
         return await _seek(runtime, connection_id)
