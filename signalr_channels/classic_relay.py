@@ -22,7 +22,7 @@ from signalr_channels.backplane.wire import (
     Status,
 )
 from signalr_channels.classic_mounts import WRONG_MOUNT
-from signalr_channels.classic_runtime import OpenClassicConnection
+from signalr_channels.classic_runtime import OpenClassicConnection, tell_reconnected
 from signalr_channels.conf import get_settings
 from signalr_channels.exceptions import BackplaneUnavailable, ConnectionClosed, RemoteProtocolError
 from signalr_channels.protocols.classic.engine import InvalidCursor, encode_farewell
@@ -201,17 +201,9 @@ class ClassicRelayService:
         opened.has_begun = True
         opened.log.moved(message.transport, names_, came_back=came_back or lived_elsewhere)
         if came_back:
-            opened.session.spawn(self._tell_reconnected(opened, transport))
+            opened.session.spawn(tell_reconnected(opened, transport))
         elif lived_elsewhere:
             opened.session.resume()
-
-    async def _tell_reconnected(self, opened: OpenClassicConnection, transport: RemoteClassicTransport) -> None:
-        try:
-            await opened.session.restart()
-        except Exception as error:  # logged by the session; the request ends, and the client tries again
-            logger.info("%s: on_reconnected failed: %s", opened.connection.connection_id, type(error).__name__)
-            opened.connection.lose_transport(transport)
-            await transport.close()
 
     def received(self, message: Received) -> bool:
         """Take what came on a web socket that another process holds. False: the connection is none of ours."""

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from signalr_channels.classic_log import ClassicLog
 from signalr_channels.classic_mounts import ClassicMount, callable_methods
 from signalr_channels.classic_tokens import ClassicToken, read_groups_token, sign_groups
-from signalr_channels.connections.classic_connection import ClassicConnection
+from signalr_channels.connections.classic_connection import ClassicConnection, ClassicTransport
 from signalr_channels.endpoints import load_classes
 from signalr_channels.exceptions import HubException
 from signalr_channels.gate import Admission, Refusal
@@ -34,7 +34,7 @@ from signalr_channels.protocols.endings import CloseReason
 if TYPE_CHECKING:
     from signalr_channels.runtime import Runtime
 
-__all__ = ["ClassicConnections", "OpenClassicConnection"]
+__all__ = ["ClassicConnections", "OpenClassicConnection", "tell_reconnected"]
 
 logger = logging.getLogger("signalr_channels.connections")
 
@@ -74,6 +74,16 @@ class OpenClassicConnection:
         if self.mount.core_options.CLOSE_ON_AUTHENTICATION_EXPIRATION:
             self.expires_at = admission.expires_at
         self.connection.last_received = self.connection.clock()
+
+
+async def tell_reconnected(opened: OpenClassicConnection, transport: ClassicTransport) -> None:
+    """Run ``on_reconnected``; if it fails, the request ends and the client tries again."""
+    try:
+        await opened.session.restart()
+    except Exception as error:  # logged by the session
+        logger.info("%s: on_reconnected failed: %s", opened.connection.connection_id, type(error).__name__)
+        opened.connection.lose_transport(transport)
+        await transport.close()
 
 
 class ClassicConnections:

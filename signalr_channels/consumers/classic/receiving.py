@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any, Union
 
 from signalr_channels.classic_mounts import ClassicMount
-from signalr_channels.classic_runtime import REFUSED_TEXT, ClassicConnections, OpenClassicConnection
+from signalr_channels.classic_runtime import REFUSED_TEXT, ClassicConnections, OpenClassicConnection, tell_reconnected
 from signalr_channels.classic_tokens import ClassicToken
 from signalr_channels.consumers.classic.request import ClassicRequest
 from signalr_channels.consumers.classic.transports import ClassicEventStream, ClassicForeverFrame, ClassicPoll, ClassicSocket
@@ -139,7 +139,7 @@ class LocalRequest:
         if not await self._attach(opened, transport):
             await _leave(transport, receive, send)
             return
-        await serve_until_end(self._runtime, opened, transport, receive, send)
+        await serve_until_end(opened, transport, receive, send)
 
     async def _attach(self, opened: OpenClassicConnection, transport: Transport) -> bool:
         """Attach the transport and tell hubs. False: it is over already."""
@@ -162,21 +162,13 @@ class LocalRequest:
         opened.has_begun = True
         opened.log.attached(request.scope, transport.name, self._names, self._admission, came_back=came_back or lived_elsewhere)
         if came_back:
-            opened.session.spawn(self._tell_reconnected(opened, transport))
+            opened.session.spawn(tell_reconnected(opened, transport))
         elif lived_elsewhere:
             opened.session.resume()
         return True
 
-    async def _tell_reconnected(self, opened: OpenClassicConnection, transport: Transport) -> None:
-        try:
-            await opened.session.restart()
-        except Exception as error:  # logged by the session; the request ends, and the client tries again
-            logger.info("%s: on_reconnected failed: %s", opened.connection.connection_id, type(error).__name__)
-            opened.connection.lose_transport(transport)
-            await transport.close()
 
-
-async def serve_until_end(runtime: Runtime, opened: OpenClassicConnection, transport: Transport, receive: Receive, send: Send) -> None:
+async def serve_until_end(opened: OpenClassicConnection, transport: Transport, receive: Receive, send: Send) -> None:
     """Return when the request is over, whoever ended it."""
     reason = CloseReason.CLIENT_GONE
     try:

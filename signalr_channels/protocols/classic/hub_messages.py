@@ -18,7 +18,7 @@ from signalr_channels.exceptions import LocalProtocolError, RemoteProtocolError
 from signalr_channels.protocols.base import Data
 from signalr_channels.protocols.classic.lenient_json import mend_text
 from signalr_channels.protocols.core.binding_errors import DECODE_ERRORS, ENCODE_ERRORS
-from signalr_channels.protocols.core.json_protocol import _encode_checked, encode_value
+from signalr_channels.protocols.core.json_protocol import encode_checked, encode_value
 from signalr_channels.protocols.core.json_reader import JsonReader, JsonSyntaxError, JsonTextError, TokenKind, decode_text, is_too_deep
 from signalr_channels.protocols.messages import NO_RESULT
 
@@ -246,16 +246,16 @@ def encode_response(
     members = []
     try:
         if state:
-            members.append(b'"S":' + _encode_checked(state))
+            members.append(b'"S":' + encode_checked(state))
         if result is not None and result is not NO_RESULT:
-            members.append(b'"R":' + _encode_checked(result))
+            members.append(b'"R":' + encode_checked(result))
         members.append(b'"I":' + encode_value(invocation_id))
         if is_hub_exception:
             members.append(b'"H":true')
         if error is not None:
             members.append(b'"E":' + encode_value(error))
         if error_data is not None and error_data is not NO_RESULT:
-            members.append(b'"D":' + _encode_checked(error_data))
+            members.append(b'"D":' + encode_checked(error_data))
     except ENCODE_ERRORS as fault:
         raise LocalProtocolError(str(fault), kind=type(fault).__name__) from fault
     return escape_line_separators(b"{" + b",".join(members) + b"}")
@@ -275,9 +275,9 @@ def encode_progress(invocation_id: str | None, value: Any, state: Mapping[str, A
         LocalProtocolError: A value cannot be written as JSON.
     """
     try:
-        start = b'{"S":' + _encode_checked(state) + b"," if state else b"{"
+        start = b'{"S":' + encode_checked(state) + b"," if state else b"{"
         outer, inner = encode_value(f"P|{invocation_id or ''}"), encode_value(invocation_id)
-        data = b"".join((start, b'"I":', outer, b',"P":{"I":', inner, b',"D":', _encode_checked(value), b"}}"))
+        data = b"".join((start, b'"I":', outer, b',"P":{"I":', inner, b',"D":', encode_checked(value), b"}}"))
     except ENCODE_ERRORS as fault:
         raise LocalProtocolError(str(fault), kind=type(fault).__name__) from fault
     return escape_line_separators(data)

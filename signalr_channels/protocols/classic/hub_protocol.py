@@ -18,7 +18,7 @@ from signalr_channels.protocols.classic.hub_messages import MAXIMUM_DEPTH, TOO_D
 from signalr_channels.protocols.classic.lenient_json import lenient_plan, mend_text, number_text
 from signalr_channels.protocols.core.annotations import all_types, annotation_info, check_annotations, tuple_of
 from signalr_channels.protocols.core.binding_errors import DECODE_ERRORS, ENCODE_ERRORS, wrong_count
-from signalr_channels.protocols.core.json_protocol import SCALARS, _check_numbers, encode_value
+from signalr_channels.protocols.core.json_protocol import SCALARS, check_numbers, encode_value
 from signalr_channels.protocols.core.json_reader import is_too_deep
 from signalr_channels.protocols.messages import HubMessage, Invocation
 
@@ -116,7 +116,7 @@ class ClassicHubProtocol(HubProtocol):
         try:
             data = encode_value(Outgoing(self.hub_name, target, arguments, state or UNSET))
             if state or not (isinstance(arguments, Raw) or SCALARS.issuperset(map(type, arguments))):
-                _check_numbers([arguments, state], data)
+                check_numbers([arguments, state], data)
         except ENCODE_ERRORS as error:
             raise LocalProtocolError(str(error), kind=type(error).__name__) from error
         return escape_line_separators(data)

@@ -19,7 +19,7 @@ import msgspec
 from msgspec import inspect
 
 from signalr_channels.protocols.core.annotations import LIST_LIKE, all_types
-from signalr_channels.protocols.core.json_camel_case import Plan, _Planner
+from signalr_channels.protocols.core.json_camel_case import Plan, Planner
 
 __all__ = ["lenient_plan", "mend_text", "number_text"]
 
@@ -60,10 +60,11 @@ def lenient_plan(info: inspect.Type) -> Plan | None:
     return _LenientPlanner().plan(info)
 
 
-class _LenientPlanner(_Planner):
+class _LenientPlanner(Planner):
     """Converts scalars while it names the fields of dataclasses."""
 
     def plan(self, info: inspect.Type) -> Plan | None:
+        """The plan of one part of the annotation; ``None`` if it has nothing to do."""
         if not any(isinstance(part, CONVERTED) for part in all_types(info)):
             return None
         if id(info) not in self._plans:

@@ -27,7 +27,7 @@ from signalr_channels.protocols.core.binding_errors import DECODE_ERRORS, ENCODE
 from signalr_channels.protocols.core.json_protocol import JsonHubProtocol
 from signalr_channels.protocols.messages import NO_RESULT, Completion, HubMessage, Invocation, StreamInvocation, StreamItem
 
-__all__ = ["CamelCaseJsonHubProtocol", "camel_case", "naming_plan", "with_camel_case"]
+__all__ = ["CamelCaseJsonHubProtocol", "Plan", "Planner", "camel_case", "naming_plan", "with_camel_case"]
 
 Plan = Callable[[bytes], bytes]
 """Takes the JSON of a value and gives it with other names, or gives it back as it is."""
@@ -133,16 +133,17 @@ def naming_plan(info: inspect.Type) -> Plan | None:
     Raises:
         TypeError: Two fields of a dataclass cannot be told apart.
     """
-    return _Planner().plan(info)
+    return Planner().plan(info)
 
 
-class _Planner:
+class Planner:
     """Makes the plans of one annotation. A class that contains itself gets one plan."""
 
     def __init__(self) -> None:
         self._plans: dict[int, Plan] = {}
 
     def plan(self, info: inspect.Type) -> Plan | None:
+        """The plan of one part of the annotation; ``None`` if it has nothing to do."""
         if not any(isinstance(part, inspect.DataclassType) for part in all_types(info)):
             return None
         if id(info) not in self._plans:

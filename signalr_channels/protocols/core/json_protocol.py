@@ -37,7 +37,7 @@ from signalr_channels.protocols.messages import (
     StreamItem,
 )
 
-__all__ = ["JsonHubProtocol"]
+__all__ = ["SCALARS", "JsonHubProtocol", "check_numbers", "encode_checked", "encode_value"]
 
 SHORTEST_TOO_DEEP = 2 * MAXIMUM_DEPTH
 
@@ -134,9 +134,9 @@ class JsonHubProtocol(HubProtocol):
                 invocation_id, result = encode_value(message.invocation_id), message.result
                 if result is NO_RESULT:
                     return b'{"type":3,"invocationId":' + invocation_id + b"}\x1e"
-                return b"".join((b'{"type":3,"invocationId":', invocation_id, b',"result":', _encode_checked(result), b"}\x1e"))
+                return b"".join((b'{"type":3,"invocationId":', invocation_id, b',"result":', encode_checked(result), b"}\x1e"))
             if type(message) is StreamItem and not message.headers:
-                item = _encode_checked(message.item)
+                item = encode_checked(message.item)
                 return b"".join((b'{"type":2,"invocationId":', encode_value(message.invocation_id), b',"item":', item, b"}\x1e"))
             if type(message) is Ping:
                 return PING
@@ -145,7 +145,7 @@ class JsonHubProtocol(HubProtocol):
             data = encode_value(_outgoing(message))
             payload = _payload(message)
             if not SCALARS.issuperset(map(type, payload)):
-                _check_numbers(payload, data)
+                check_numbers(payload, data)
             return data + SEPARATOR
         except ENCODE_ERRORS as error:
             raise LocalProtocolError(str(error), kind=type(error).__name__) from error
@@ -178,14 +178,15 @@ def _explain(raw: Raw, decoders: Sequence[msgspec.json.Decoder[Any]]) -> Argumen
 # Writing
 
 
-def _encode_checked(value: Any) -> bytes:
+def encode_checked(value: Any) -> bytes:
+    """Write a value of hub code; NaN and infinities are refused."""
     data = encode_value(value)
     if type(value) not in SCALARS:
-        _check_numbers(value, data)
+        check_numbers(value, data)
     return data
 
 
-def _check_numbers(value: Any, data: bytes) -> None:
+def check_numbers(value: Any, data: bytes) -> None:
     """
     Refuse NaN and infinities.
 
