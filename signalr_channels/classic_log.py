@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from signalr_channels.classic_mounts import ClassicMount
@@ -32,20 +33,8 @@ def describe_classic_request(
     transport: str = "",
 ) -> ConnectionInfo:
     """What is known of a connection from a request."""
-    base = describe_request(scope, mount.cors_endpoint, connection_id, transport)
-    user = None if admission is None else admission.user
-    return ConnectionInfo(
-        connection_id=connection_id,
-        hub=mount.hub_names(names),
-        path=mount.path,
-        transport=transport,
-        hub_protocol="classic",
-        user_pk=getattr(user, "pk", None),
-        user_identifier=None if admission is None else admission.user_identifier,
-        remote_address=base.remote_address,
-        user_agent=base.user_agent,
-        origin=base.origin,
-    )
+    info = describe_request(scope, mount.cors_endpoint, connection_id, transport, admission)
+    return replace(info, hub=mount.hub_names(names), hub_protocol="classic")
 
 
 class ClassicLog:
@@ -108,18 +97,7 @@ class ClassicLog:
             return
         if not came_back and info.transport == transport:
             return
-        self._info = ConnectionInfo(
-            connection_id=info.connection_id,
-            hub=info.hub,
-            path=info.path,
-            transport=transport,
-            hub_protocol=info.hub_protocol,
-            user_pk=info.user_pk,
-            user_identifier=info.user_identifier,
-            remote_address=info.remote_address,
-            user_agent=info.user_agent,
-            origin=info.origin,
-        )
+        self._info = replace(info, transport=transport)
         logger.info("%s: reconnected through another process, %s", info.connection_id, transport)
         detail, self._lost = self._loss_text(), 0
         self._runtime.record(LifetimeEventKind.RECONNECTED, self._info, detail=detail)

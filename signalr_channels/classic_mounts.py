@@ -6,12 +6,12 @@ import dataclasses
 from collections.abc import Mapping, MutableMapping, Sequence
 from typing import Any
 
-from signalr_channels.auth import authenticate, header, is_origin_allowed, user_identifier
+from signalr_channels.auth import authenticate, user_identifier
 from signalr_channels.classic_tokens import ClassicToken
 from signalr_channels.conf import ClassicSettings, SignalRSettings, classic_setting_problems, classic_settings, get_settings, hub_settings
 from signalr_channels.endpoints import HubEndpoint
 from signalr_channels.exceptions import HubDefinitionError
-from signalr_channels.gate import Admission, Refusal, clean
+from signalr_channels.gate import Admission, Refusal, check_origin, clean
 from signalr_channels.hubs.binding import bind_methods
 from signalr_channels.hubs.hub import Hub, classic_name
 from signalr_channels.hubs.methods import HubMethod, collect_hub_methods
@@ -46,6 +46,8 @@ class ClassicMount:
         hubs: Name in lower case -> hub class; empty for a persistent connection.
         endpoints: Name in lower case -> settings and permissions of the hub, or of the persistent connection under ``""``.
         handler: The persistent connection, or ``None``.
+        protocols: Name in lower case -> encoding of the hub's messages.
+        methods: Name in lower case -> what clients can call, by wire name.
     """
 
     def __init__(
@@ -82,8 +84,8 @@ class ClassicMount:
             self.endpoints[""] = HubEndpoint(path, handler, {})  # type: ignore[arg-type]
         if not self.endpoints:
             raise HubDefinitionError(f"{self._source}: there are no hubs.")
-        for hub in hubs:
-            bind_methods(hub, callable_methods(hub), ClassicHubProtocol(classic_name(hub)))  # says now what cannot work
+        self.protocols = {name: ClassicHubProtocol(classic_name(hub)) for name, hub in self.hubs.items()}
+        self.methods = {name: bind_methods(hub, callable_methods(hub), self.protocols[name]) for name, hub in self.hubs.items()}
         self._overrides = dict(overrides)
         self._main = next(iter(self.endpoints.values()))
         self._request_options: tuple[SignalRSettings, SignalRSettings] | None = None
@@ -168,14 +170,7 @@ class ClassicMount:
             Refusal: 403 for a foreign origin; 401 or 403 if every hub it names says no.
         """
         options = self._options_of_requests()
-        origin = header(scope, b"origin")
-        if not is_origin_allowed(scope, origin, options):
-            raise Refusal(
-                403,
-                "The origin of this page may not connect. See the setting ALLOWED_ORIGINS.",
-                reason=CloseReason.ORIGIN_REJECTED,
-                detail=f"The origin {clean(origin)} is not in ALLOWED_ORIGINS, and is not the host {clean(header(scope, b'host'))}.",
-            )
+        check_origin(scope, options)
         identity = await authenticate(scope, options)
         wanted = ("",) if self.handler is not None else tuple(names)
         allowed = tuple([name for name in wanted if await self._is_permitted(identity.user, name)])
@@ -215,11 +210,6 @@ class ClassicMount:
     def is_debugging(self) -> bool:
         """Whether texts of errors may stand in answers that fail."""
         return self.options.ENABLE_DETAILED_ERRORS
-
-    @property
-    def maximum_connections(self) -> int | None:
-        """How many connections one process takes."""
-        return get_settings().MAXIMUM_CONNECTIONS
 
 
 def _script_hub(hub: type[Hub]) -> ScriptHub:

@@ -34,13 +34,14 @@ if TYPE_CHECKING:
     from signalr_channels.backplane.relay import Relay
     from signalr_channels.runtime import Runtime
 
-__all__ = ["CLASSIC", "ClassicRelayService", "RemoteClassicTransport"]
+__all__ = ["CLASSIC", "REFUSED", "ClassicRelayService", "RemoteClassicTransport"]
 
 logger = logging.getLogger("signalr_channels.backplane")
 
 CLASSIC = "(classic)"
 """In place of a hub's name: what concerns all processes that serve classic clients."""
 REFUSED = 410
+"""What the owner says of a connection that was ended for good."""
 ARRIVAL_TIMEOUT = 2.0
 """Seconds a request may be ahead of the one that opens its connection."""
 

@@ -10,20 +10,17 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from signalr_channels.classic_log import ClassicLog
-from signalr_channels.classic_mounts import ClassicMount, callable_methods
+from signalr_channels.classic_mounts import ClassicMount
 from signalr_channels.classic_tokens import ClassicToken, read_groups_token, sign_groups
 from signalr_channels.connections.classic_connection import ClassicConnection, ClassicTransport
-from signalr_channels.endpoints import load_classes
 from signalr_channels.exceptions import HubException
-from signalr_channels.gate import Admission, Refusal
-from signalr_channels.hubs.binding import bind_methods
+from signalr_channels.gate import Admission
 from signalr_channels.hubs.classic_hub_session import ClassicHubSession
 from signalr_channels.hubs.classic_session import ClassicSession
 from signalr_channels.hubs.classic_share import ClassicHub
 from signalr_channels.hubs.context import HubCallerContext
 from signalr_channels.hubs.dispatcher import HubDispatcher
 from signalr_channels.hubs.hub import classic_name, hub_name
-from signalr_channels.hubs.permissions import HubPermission
 from signalr_channels.hubs.persistent_connection import PROTOCOL, PersistentSession
 from signalr_channels.hubs.reach import Reach
 from signalr_channels.protocols.base import HubProtocol
@@ -135,7 +132,6 @@ class ClassicConnections:
     def _prepare(self, mount: ClassicMount, name: str) -> ClassicHub:
         runtime, endpoint = self._runtime, mount.endpoints[name]
         hub = endpoint.hub
-        protocol = ClassicHubProtocol(classic_name(hub))
         manager = runtime.manager_for(hub)
         dispatcher = HubDispatcher(
             hub,
@@ -148,10 +144,10 @@ class ClassicConnections:
         )
         return ClassicHub(
             name=classic_name(hub),
-            protocol=protocol,
+            protocol=mount.protocols[name],
             dispatcher=dispatcher,
-            methods=bind_methods(hub, callable_methods(hub), protocol),
-            permission_classes=load_classes(endpoint.permission_classes, HubPermission, f"{hub.__qualname__}.permission_classes"),
+            methods=mount.methods[name],
+            permission_classes=endpoint.permission_classes,
         )
 
     def calls_in_tasks(self) -> int:
@@ -160,9 +156,7 @@ class ClassicConnections:
 
     # Opening
 
-    def open(
-        self, mount: ClassicMount, scope: Mapping[str, Any], admission: Admission, token: ClassicToken, *, has_lived: bool
-    ) -> OpenClassicConnection:
+    def open(self, mount: ClassicMount, scope: Mapping[str, Any], admission: Admission, token: ClassicToken) -> OpenClassicConnection:
         """
         Make the connection of a request that was let in.
 
@@ -171,14 +165,13 @@ class ClassicConnections:
             scope: Of the request.
             admission: Who it comes from.
             token: Its token.
-            has_lived: Whether a connection of this id is known to have ended before.
 
         Raises:
             Refusal: 503 while the process stops, or is full.
         """
-        self._check_room(mount)
+        self._runtime.check_room()
         runtime, options, core = self._runtime, mount.options, mount.core_options
-        has_lived = has_lived or self._refused.pop(token.connection_id, None) is not None
+        has_lived = self._refused.pop(token.connection_id, None) is not None
         protocol: HubProtocol = ANY_HUB if mount.handler is None else PROTOCOL
         connection = ClassicConnection(
             connection_id=token.connection_id,
@@ -222,16 +215,6 @@ class ClassicConnections:
             options=mount.options,
             end_timeout=mount.core_options.ON_DISCONNECTED_TIMEOUT,
         )
-
-    def _check_room(self, mount: ClassicMount) -> None:
-        headers = [(b"retry-after", b"5")]
-        text = "The server takes no more connections."
-        if self._runtime.is_stopping:
-            raise Refusal(503, text, reason=CloseReason.SERVER_SHUTDOWN, headers=headers)
-        limit = mount.maximum_connections
-        if limit is not None and len(self._runtime.store) + len(self._open) >= limit:
-            detail = f"There are {limit} connections already (MAXIMUM_CONNECTIONS)."
-            raise Refusal(503, text, reason=CloseReason.CONNECTION_LIMIT, detail=detail, headers=headers)
 
     async def list_hubs(self, opened: OpenClassicConnection, names: Sequence[str], groups_token: str | None) -> None:
         """Let the hubs that a receiving request names reach the connection; the first one puts it back into its groups."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from signalr_channels.auth import authenticate, header, is_origin_allowed, is_same_origin, user_identifier
+from signalr_channels.conf import SignalRSettings
 from signalr_channels.exceptions import RequestRefused
 from signalr_channels.hubs.lifetime import ConnectionInfo
 from signalr_channels.hubs.permissions import PermissionRequest, is_permitted
@@ -15,7 +16,7 @@ from signalr_channels.protocols.endings import CloseReason
 if TYPE_CHECKING:
     from signalr_channels.endpoints import HubEndpoint
 
-__all__ = ["Admission", "Refusal", "admit", "cors_headers", "describe_request"]
+__all__ = ["Admission", "Refusal", "admit", "check_origin", "cors_headers", "describe_request"]
 
 LONGEST_TEXT = 256
 Headers = list[tuple[bytes, bytes]]
@@ -81,14 +82,13 @@ def describe_request(
     )
 
 
-async def admit(scope: MutableMapping[str, Any], endpoint: HubEndpoint) -> Admission:
+def check_origin(scope: Mapping[str, Any], options: SignalRSettings) -> None:
     """
-    Let a request of a hub in.
+    Whether the page behind a request may connect.
 
     Raises:
-        Refusal: 403 for a foreign origin or a missing permission, 401 for a missing login; before anything else is looked at.
+        Refusal: 403.
     """
-    options = endpoint.options
     origin = header(scope, b"origin")
     if not is_origin_allowed(scope, origin, options):
         raise Refusal(
@@ -97,6 +97,17 @@ async def admit(scope: MutableMapping[str, Any], endpoint: HubEndpoint) -> Admis
             reason=CloseReason.ORIGIN_REJECTED,
             detail=f"The origin {clean(origin)} is not in ALLOWED_ORIGINS, and is not the host {clean(header(scope, b'host'))}.",
         )
+
+
+async def admit(scope: MutableMapping[str, Any], endpoint: HubEndpoint) -> Admission:
+    """
+    Let a request of a hub in.
+
+    Raises:
+        Refusal: 403 for a foreign origin or a missing permission, 401 for a missing login; before anything else is looked at.
+    """
+    options = endpoint.options
+    check_origin(scope, options)
     identity = await authenticate(scope, options)
     user = identity.user
     permission_classes = endpoint.permission_classes

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from signalr_channels.gate import Refusal
 
-__all__ = ["NOT_FOUND_TEXT", "NO_CACHE", "answer_upgrade", "client_gone", "deny_websocket", "respond"]
+__all__ = ["NOT_FOUND_TEXT", "NO_CACHE", "abort_network", "answer_upgrade", "client_gone", "deny_websocket", "respond"]
 
 NOT_FOUND_TEXT = "No Connection with that ID"
 NO_CACHE = (
@@ -42,6 +42,18 @@ def answer_upgrade(scope: Mapping[str, Any], send: Send) -> Send:
             await send({"type": "websocket.close"})
 
     return answer
+
+
+def abort_network(send: Send) -> None:
+    """
+    Cut the TCP connection behind a ``send``, where the server lets us reach it.
+
+    ASGI has no event for it, and closing a transport waits for what the client does not read. uvicorn's ``send`` is a method of
+    the protocol object, which has the transport. Where there is none, the connection ends when the client or the server gives up.
+    """
+    transport: Any = getattr(getattr(send, "__self__", None), "transport", None)
+    if hasattr(transport, "abort"):
+        transport.abort()
 
 
 async def client_gone(receive: Callable[[], Awaitable[Any]]) -> None:

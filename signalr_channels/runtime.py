@@ -37,6 +37,7 @@ from signalr_channels.connections.parked import LingeringPolls, ParkedData
 from signalr_channels.connections.store import ConnectionStore
 from signalr_channels.endpoints import HubEndpoint, hub_protocols
 from signalr_channels.exceptions import BackplaneUnavailable, WrongContext
+from signalr_channels.gate import Refusal
 from signalr_channels.hubs.dispatcher import HubDispatcher
 from signalr_channels.hubs.hub import Hub, classic_name, hub_name
 from signalr_channels.hubs.lifetime import (
@@ -203,6 +204,22 @@ class Runtime:
                 filters=endpoint.filters(),
             )
         return dispatcher
+
+    def check_room(self) -> None:
+        """
+        Whether this process takes another connection, of whatever generation.
+
+        Raises:
+            Refusal: 503 while it stops, or is full.
+        """
+        headers = [(b"retry-after", b"5")]
+        text = "The server takes no more connections."
+        if self.is_stopping:
+            raise Refusal(503, text, reason=CloseReason.SERVER_SHUTDOWN, headers=headers)
+        limit = get_settings().MAXIMUM_CONNECTIONS
+        if limit is not None and len(self.store) + len(self.classic) >= limit:
+            detail = f"There are {limit} connections already (MAXIMUM_CONNECTIONS)."
+            raise Refusal(503, text, reason=CloseReason.CONNECTION_LIMIT, detail=detail, headers=headers)
 
     def add(self, opened: OpenConnection) -> None:
         """Keep a connection while it lives."""

@@ -12,7 +12,7 @@ from signalr_channels.connections.long_polling import LongPollingTransport
 from signalr_channels.connections.parked import LingeringPolls
 from signalr_channels.connections.transports import Transport
 from signalr_channels.endpoints import HubEndpoint
-from signalr_channels.gate import Admission, Refusal, describe_request
+from signalr_channels.gate import Admission, describe_request
 from signalr_channels.hubs.connection_handler import ConnectionHandler, HandlerSession
 from signalr_channels.hubs.context import HubCallerContext
 from signalr_channels.hubs.dispatcher import HubDispatcher
@@ -24,7 +24,7 @@ from signalr_channels.protocols.endings import CloseReason
 from signalr_channels.protocols.raw import RawEngine
 from signalr_channels.runtime import Runtime
 
-__all__ = ["OpenConnection", "check_room", "open_connection"]
+__all__ = ["OpenConnection", "open_connection"]
 
 FOREVER = float("inf")
 
@@ -105,23 +105,6 @@ class OpenConnection:
     def connection(self) -> Connection:
         """The connection."""
         return self.session.connection
-
-
-def check_room(runtime: Runtime, endpoint: HubEndpoint) -> None:
-    """
-    Whether this process takes another connection.
-
-    Raises:
-        Refusal: 503 while it stops, or is full.
-    """
-    headers = [(b"retry-after", b"5")]
-    text = "The server takes no more connections."
-    if runtime.is_stopping:
-        raise Refusal(503, text, reason=CloseReason.SERVER_SHUTDOWN, headers=headers)
-    limit = endpoint.options.MAXIMUM_CONNECTIONS
-    if limit is not None and len(runtime.store) >= limit:
-        detail = f"There are {limit} connections already (MAXIMUM_CONNECTIONS)."
-        raise Refusal(503, text, reason=CloseReason.CONNECTION_LIMIT, detail=detail, headers=headers)
 
 
 def open_connection(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import uuid
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 import msgspec
@@ -14,6 +14,7 @@ from signalr_channels.backplane.relay import Relay
 from signalr_channels.backplane.wire import (
     VERSION,
     Ack,
+    Answer,
     ClientAnswer,
     ClientInvoke,
     CloseConnection,
@@ -185,11 +186,7 @@ class ChannelLayerHubLifetimeManager(HubLifetimeManager):
                 v=VERSION, hub=self._hub, connection_id=connection_id, group=group, add=add, reply_to=reply_to, request_id=request_id
             )
 
-        conversation = await self._relay.ask(self._everyone, make)
-        try:
-            answer = await conversation.receive(self._relay.ack_timeout)
-        finally:
-            conversation.close()
+        answer = await self._ask_owner(make)
         if answer is None:
             logger.warning("No server process confirmed a change of the groups of connection %.64s: does it exist?", connection_id)
         elif isinstance(answer, Ack) and answer.error:
@@ -225,9 +222,13 @@ class ChannelLayerHubLifetimeManager(HubLifetimeManager):
                 request_id=request_id,
             )
 
+        return await self._ask_owner(make) is not None
+
+    async def _ask_owner(self, make: Callable[[str, str], HubQuestion]) -> Answer | None:
+        """The answer of the process that has the connection of a question, or ``None`` if none has it."""
         conversation = await self._relay.ask(self._everyone, make)
         try:
-            return await conversation.receive(self._relay.ack_timeout) is not None
+            return await conversation.receive(self._relay.ack_timeout)
         finally:
             conversation.close()
 

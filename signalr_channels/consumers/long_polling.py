@@ -11,7 +11,7 @@ from signalr_channels.endpoints import HubEndpoint
 from signalr_channels.gate import Admission, Refusal
 from signalr_channels.responses import NO_CACHE, NOT_FOUND_TEXT, client_gone, respond
 from signalr_channels.runtime import Runtime
-from signalr_channels.sessions import check_room, open_connection
+from signalr_channels.sessions import open_connection
 from signalr_channels.tokens import ConnectionToken
 
 __all__ = ["serve_delete", "serve_poll", "transport_of"]
@@ -79,7 +79,7 @@ def transport_of(runtime: Runtime, connection_id: str) -> LongPollingTransport |
 
 def _open(runtime: Runtime, endpoint: HubEndpoint, scope: Mapping[str, Any], admission: Admission, token: ConnectionToken) -> None:
     connection_id = token.connection_id
-    check_room(runtime, endpoint)
+    runtime.check_room()
     dispatcher = runtime.dispatcher_for(endpoint)
     transport = LongPollingTransport(endpoint.options.TRANSPORT_BUFFER_SIZE, runtime.clock())
     opened = open_connection(runtime, endpoint, dispatcher, scope, admission, connection_id, transport, arbiter=token.arbiter)

@@ -11,9 +11,9 @@ from signalr_channels.gate import Admission
 from signalr_channels.protocols.base import EncodedMessage, TransferFormat
 from signalr_channels.protocols.endings import CloseReason
 from signalr_channels.protocols.sse import FIRST_BYTES, encode_event
-from signalr_channels.responses import client_gone
+from signalr_channels.responses import abort_network, client_gone
 from signalr_channels.runtime import Runtime
-from signalr_channels.sessions import OpenConnection, check_room, open_connection
+from signalr_channels.sessions import OpenConnection, open_connection
 from signalr_channels.tokens import ConnectionToken
 from signalr_channels.transport_requests import check_not_bound
 
@@ -50,10 +50,8 @@ class ServerSentEventsTransport:
         return self._send({"type": "http.response.body", "body": b""})
 
     def abort(self) -> None:
-        """Cut the TCP connection, where the server lets us reach it; see :meth:`WebSocketTransport.abort`."""
-        transport: Any = getattr(getattr(self._send, "__self__", None), "transport", None)
-        if hasattr(transport, "abort"):
-            transport.abort()
+        """Cut the TCP connection, where the server lets us reach it."""
+        abort_network(self._send)
 
 
 async def serve_event_stream(
@@ -74,7 +72,7 @@ async def serve_event_stream(
     """
     connection_id = token.connection_id
     check_not_bound(runtime, connection_id, "serverSentEvents")
-    check_room(runtime, endpoint)
+    runtime.check_room()
     dispatcher = runtime.dispatcher_for(endpoint)
     transport = ServerSentEventsTransport(send)
     opened = open_connection(

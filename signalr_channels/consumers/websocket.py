@@ -24,9 +24,9 @@ from signalr_channels.protocols.base import Data, EncodedMessage, TransferFormat
 from signalr_channels.protocols.core import negotiation
 from signalr_channels.protocols.endings import CloseReason
 from signalr_channels.query import query_items
-from signalr_channels.responses import NOT_FOUND_TEXT, deny_websocket
+from signalr_channels.responses import NOT_FOUND_TEXT, abort_network, deny_websocket
 from signalr_channels.runtime import Runtime, get_runtime
-from signalr_channels.sessions import OpenConnection, check_room, open_connection
+from signalr_channels.sessions import OpenConnection, open_connection
 from signalr_channels.tokens import ConnectionToken, make_connection_id
 from signalr_channels.transport_requests import check_not_bound, find_owner, find_token
 
@@ -75,15 +75,8 @@ class WebSocketTransport:
         return self._send({"type": "websocket.close", "code": code})
 
     def abort(self) -> None:
-        """
-        Cut the TCP connection, where the server lets us reach it.
-
-        ASGI has no event for it, and closing a transport waits for what the client does not read. uvicorn's ``send`` is a method of
-        the protocol object, which has the transport. Where there is none, the connection ends when the client or the server gives up.
-        """
-        transport: Any = getattr(getattr(self._send, "__self__", None), "transport", None)
-        if hasattr(transport, "abort"):
-            transport.abort()
+        """Cut the TCP connection, where the server lets us reach it."""
+        abort_network(self._send)
 
     # The fast path in. The ordinary loop goes on, for the end and for what is left.
 
@@ -254,7 +247,7 @@ class WebSocketConsumer(AsyncConsumer):  # type: ignore[misc]
         else:
             if token is not None:
                 check_not_bound(runtime, token.connection_id, "webSockets")
-            check_room(runtime, endpoint)
+            runtime.check_room()
         return token
 
     async def _read(self, opened: OpenConnection, transport: Transport, receive: Receive) -> None:

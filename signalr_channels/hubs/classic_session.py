@@ -12,14 +12,9 @@ from collections.abc import Callable, Coroutine, Iterable, Sequence
 from typing import Any
 
 from signalr_channels.connections.classic_connection import ClassicConnection, ClassicTransport
-from signalr_channels.exceptions import (
-    ConnectionClosed,
-)
+from signalr_channels.exceptions import ConnectionClosed
 from signalr_channels.hubs.context import HubCallerContext
-from signalr_channels.protocols.classic.hub_messages import (
-    InvalidInvocation,
-    encode_response,
-)
+from signalr_channels.protocols.classic.hub_messages import InvalidInvocation, encode_response
 from signalr_channels.protocols.endings import CloseReason
 
 __all__ = ["ClassicSession"]
@@ -123,10 +118,7 @@ class ClassicSession:
 
     async def restart(self) -> None:
         """The client is back with another transport."""
-        self.is_started = True
-        if self._starting is None:  # a process that never saw it start
-            self._starting = asyncio.get_running_loop().create_future()
-            self._starting.set_result(None)
+        self.resume()
         await self._wait_for_predecessor()
         await self.on_reconnected()
 
@@ -136,9 +128,9 @@ class ClassicSession:
             self.predecessor = None
 
     def resume(self) -> None:
-        """A poll came of a connection that is not known here: it had started elsewhere."""
+        """A client came that has started, here or in another process: there is no need for it to start."""
         self.is_started = True
-        if self._starting is None:
+        if self._starting is None:  # a process that never saw it start
             self._starting = asyncio.get_running_loop().create_future()
             self._starting.set_result(None)
 

@@ -7,9 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from signalr_channels.connections.classic_connection import ClassicConnection
-from signalr_channels.exceptions import (
-    ClientResultError,
-)
+from signalr_channels.exceptions import ClientResultError
 from signalr_channels.hubs.binding import BoundMethod
 from signalr_channels.hubs.caller_state import ClassicCallerClients
 from signalr_channels.hubs.context import HubCallerContext

@@ -18,7 +18,7 @@ from signalr_channels.hubs.hub import Hub
 from signalr_channels.hubs.session import HubSession
 from signalr_channels.protocols.endings import CloseReason, Disconnect
 from signalr_channels.protocols.messages import NO_RESULT, Close, Invocation
-from signalr_channels.sessions import OpenConnection, check_room, open_connection
+from signalr_channels.sessions import OpenConnection, open_connection
 from signalr_channels.testing.conversation import ClientCall, ClientTransport, Conversation
 from signalr_channels.testing.runtime import ManualClock, RuntimeForTests, acquire_runtime
 from signalr_channels.testing.streams import HubStream
@@ -107,7 +107,7 @@ class HubCommunicator:
     async def _connect(self, runtime: RuntimeForTests) -> None:
         endpoint, conversation = self._endpoint, self._conversation
         admission = await admit(self._scope, endpoint)
-        check_room(runtime, endpoint)
+        runtime.check_room()
         dispatcher = runtime.dispatcher_for(endpoint)
         assert dispatcher is not None
         conversation.wire.use_variant_of(dispatcher.protocols)

@@ -16,14 +16,16 @@ from channels.consumer import AsyncConsumer
 from signalr_channels.backplane.ownership import GONE, HERE
 from signalr_channels.classic_log import describe_classic_request
 from signalr_channels.classic_mounts import WRONG_MOUNT, WRONG_USER, ClassicMount
+from signalr_channels.classic_relay import REFUSED
 from signalr_channels.classic_runtime import REFUSED_TEXT, OpenClassicConnection
 from signalr_channels.classic_tokens import ClassicToken, new_classic_token, read_classic_token
-from signalr_channels.consumers.classic.elsewhere import REFUSED, OwnerLost, OwnerRefused, RemoteRequest, find_classic_owner
+from signalr_channels.consumers.classic.elsewhere import OwnerLost, OwnerRefused, RemoteRequest, find_classic_owner
 from signalr_channels.consumers.classic.receiving import JSON, NO_CACHE, SCRIPT, LocalRequest, refuse
 from signalr_channels.consumers.classic.request import ClassicRequest
 from signalr_channels.exceptions import ConnectionClosed
 from signalr_channels.gate import Admission, Refusal, cors_headers, preflight_headers
 from signalr_channels.hubs.lifetime import LifetimeEventKind
+from signalr_channels.protocols.classic.forever_frame import escape_markup
 from signalr_channels.protocols.classic.hub_messages import InvalidInvocation, encode_response, parse_invocation, to_ascii
 from signalr_channels.protocols.classic.requests import (
     ClassicTransport,
@@ -270,7 +272,7 @@ class _Answering:
             return
         if opened is None:
             # Before the transport, or on a process that does not know it: it waits for its transport as after a loss.
-            opened = classic.open(self._mount, self._request.scope, admission, token, has_lived=False)
+            opened = classic.open(self._mount, self._request.scope, admission, token)
             await opened.session.attach(names)
         opened.renew(admission)
         await (self._start(opened, names) if operation is Operation.START else self._take(opened))
@@ -320,7 +322,7 @@ class _Answering:
             return
         data = to_ascii(data)
         if self._request.transport is ClassicTransport.FOREVER_FRAME:
-            data = data.replace(b"<", b"\\u003c").replace(b">", b"\\u003e")
+            data = escape_markup(data)
         await self._respond_json(data)
 
     async def _respond_json(self, data: bytes) -> None:

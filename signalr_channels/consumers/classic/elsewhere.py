@@ -23,7 +23,7 @@ from signalr_channels.backplane.wire import (
     Status,
 )
 from signalr_channels.classic_mounts import ClassicMount
-from signalr_channels.classic_relay import CLASSIC
+from signalr_channels.classic_relay import CLASSIC, REFUSED
 from signalr_channels.conf import get_settings
 from signalr_channels.consumers.classic.receiving import Transport, answer_poll, first_of, open_transport, refuse
 from signalr_channels.consumers.classic.request import ClassicRequest
@@ -40,8 +40,6 @@ __all__ = ["OwnerLost", "OwnerRefused", "RemoteRequest", "find_classic_owner"]
 Receive = Callable[[], Awaitable[Any]]
 Send = Callable[[Any], Awaitable[None]]
 Headers = list[tuple[bytes, bytes]]
-REFUSED = 410
-"""What the owner says of a connection that was ended for good."""
 
 
 async def find_classic_owner(runtime: Runtime, connection_id: str, arbiter: str, operation: Operation) -> str | None:

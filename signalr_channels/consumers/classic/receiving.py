@@ -119,7 +119,7 @@ class LocalRequest:
     def _connections(self) -> ClassicConnections:
         return self._runtime.classic
 
-    async def serve(self, token: ClassicToken, receive: Receive, send: Send, headers: Headers, *, has_lived: bool = False) -> None:
+    async def serve(self, token: ClassicToken, receive: Receive, send: Send, headers: Headers) -> None:
         """
         Serve it to its end.
 
@@ -132,7 +132,7 @@ class LocalRequest:
             parse_frame_id(request.query("frameid"))
         opened = connections.get(token.connection_id)
         if opened is None:
-            opened = connections.open(self._mount, request.scope, self._admission, token, has_lived=has_lived)
+            opened = connections.open(self._mount, request.scope, self._admission, token)
         opened.renew(self._admission)
         await connections.list_hubs(opened, self._names, request.groups_token)
         transport = await open_transport(request, send, self._mount, headers)

@@ -16,6 +16,7 @@ from signalr_channels.consumers.websocket import WebSocketTransport
 from signalr_channels.protocols.base import EncodedMessage, TransferFormat
 from signalr_channels.protocols.classic import forever_frame
 from signalr_channels.protocols.classic.requests import jsonp
+from signalr_channels.responses import abort_network
 
 __all__ = ["ClassicEventStream", "ClassicForeverFrame", "ClassicPoll", "ClassicSocket"]
 
@@ -86,11 +87,9 @@ class _Stream:
         return self._send({"type": "http.response.body", "body": b""})
 
     def abort(self) -> None:
-        """Cut the TCP connection, where the server lets us reach it; see :meth:`WebSocketTransport.abort`."""
+        """Cut the TCP connection, where the server lets us reach it."""
         self.ended.set()
-        transport: Any = getattr(getattr(self._send, "__self__", None), "transport", None)
-        if hasattr(transport, "abort"):
-            transport.abort()
+        abort_network(self._send)
 
 
 class ClassicEventStream(_Stream):

@@ -45,4 +45,9 @@ def encode_frame(envelope: bytes) -> bytes:
     Args:
         envelope: JSON in ASCII, which is JavaScript too. ``<`` and ``>`` stand in its strings only; escaped, they cannot end the element.
     """
-    return b"<script>r(c, %b);</script>\r\n" % envelope.replace(b"<", b"\\u003c").replace(b">", b"\\u003e")
+    return b"<script>r(c, %b);</script>\r\n" % escape_markup(envelope)
+
+
+def escape_markup(data: bytes) -> bytes:
+    """JSON without the characters that begin and end elements; they stand in its strings only."""
+    return data.replace(b"<", b"\\u003c").replace(b">", b"\\u003e")
