@@ -7,6 +7,7 @@ import logging
 from collections import deque
 from collections.abc import Callable
 
+from signalr_channels.connections.burst import Burst, DirectWay
 from signalr_channels.connections.transports import DONE, Resume, Transport
 from signalr_channels.exceptions import SlowConnection
 from signalr_channels.protocols.base import Data, EncodedMessage, HubProtocol
@@ -124,7 +125,7 @@ class Connection:
         self._corked_bytes = 0
         self._turn_bytes = 0
         self.on_drained: Callable[[], None] | None = None
-        self._direct: Callable[[EncodedMessage], bool] | None = None
+        self._direct: DirectWay | None = None
         self._is_holding = False
         self.detached_at: float | None = None
         self._transport_gone = False
@@ -136,7 +137,7 @@ class Connection:
         """Let broadcasts go straight to the transport, while it is open and nothing waits in front of them."""
         is_open = self.engine.state is OPEN and self.engine.replay is None
         free = self._writer is None and not self._transport_gone
-        self._direct = getattr(self.transport, "write_directly", None) if is_open and free else None
+        self._direct = getattr(self.transport, "direct", None) if is_open and free else None
 
     def receive(self, data: Data) -> list[Event]:
         """Hand a chunk to the engine, write what it answers, and give what it understood."""
@@ -227,10 +228,16 @@ class Connection:
             else:
                 self._write_now(EncodedMessage(protocol.encode(message), protocol.transfer_format))
 
-    def enqueue(self, message: EncodedMessage) -> None:
-        """Write a message that was encoded for several connections. Nothing happens once the connection has ended."""
+    def enqueue(self, message: EncodedMessage, burst: Burst | None = None) -> None:
+        """
+        Write a message that was encoded for several connections. Nothing happens once the connection has ended.
+
+        Args:
+            message: The message.
+            burst: With which it may be written, where that is possible at once.
+        """
         direct = self._direct
-        if direct is not None and self._corked is None and direct(message):
+        if direct is not None and self._corked is None and ((burst is not None and direct.join(burst)) or direct.write(message)):
             return
         if self.engine.state is OPEN:
             self._write(message)

@@ -14,7 +14,7 @@ class Transport(Protocol):
     """
     One way to a client.
 
-    It may have a ``write_directly`` as well, which writes a message without waiting, or says ``False``.
+    It may have a ``direct`` as well, a :class:`~signalr_channels.connections.burst.DirectWay`, or ``None`` there.
     """
 
     name: str

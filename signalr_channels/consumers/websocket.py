@@ -45,7 +45,7 @@ class WebSocketTransport:
     """Writes to a web socket through ASGI. The event of a message is made once and shared by all its receivers."""
 
     name = "webSockets"
-    __slots__ = ("_close_timeout", "_fast_path", "_opened", "_send", "write_directly")
+    __slots__ = ("_close_timeout", "_opened", "_send", "direct")
 
     def __init__(self, send: Send, fast_path: FastPath | None = None, *, close_timeout: float = 5.0) -> None:
         """
@@ -55,14 +55,13 @@ class WebSocketTransport:
             close_timeout: Seconds the client may take to answer a Close frame.
         """
         self._send = send
-        self._fast_path = fast_path
         self._opened: OpenConnection | None = None
         self._close_timeout = close_timeout
-        self.write_directly = None if fast_path is None else fast_path.write
+        self.direct = fast_path
 
     def write(self, message: EncodedMessage) -> Awaitable[None]:
         """Send one message as one frame."""
-        if self.write_directly is not None and self.write_directly(message):
+        if self.direct is not None and self.direct.write(message):
             return DONE
         event = message.frame
         if event is None:
@@ -83,8 +82,8 @@ class WebSocketTransport:
     def read_into(self, opened: OpenConnection) -> None:
         """Hand messages to a connection through the fast path, if there is one."""
         self._opened = opened
-        if self._fast_path is not None:
-            self._fast_path.read_into(self)
+        if self.direct is not None:
+            self.direct.read_into(self)
 
     def take(self, messages: Sequence[Data]) -> None:
         """Handle messages that came in one chunk from the network."""
@@ -99,9 +98,9 @@ class WebSocketTransport:
         except Exception as error:
             logger.exception("%s: a message could not be handled", connection.connection_id)
             connection.fail(CloseReason.HUB_ERROR, error)
-        if session.is_congested and self._fast_path is not None:
-            self._fast_path.pause_reading()
-            self._opened.runtime.spawn(self._read_on(self._fast_path, session))
+        if session.is_congested and self.direct is not None:
+            self.direct.pause_reading()
+            self._opened.runtime.spawn(self._read_on(self.direct, session))
 
     def flush(self) -> None:
         """Write the answers to them."""
@@ -253,7 +252,7 @@ class WebSocketConsumer(AsyncConsumer):  # type: ignore[misc]
     async def _read(self, opened: OpenConnection, transport: Transport, receive: Receive) -> None:
         session, connection = opened.session, opened.connection
         # On the fast path hardly anything comes this way, and thousands wait here for nothing.
-        is_fast = isinstance(transport, WebSocketTransport) and transport.write_directly is not None
+        is_fast = isinstance(transport, WebSocketTransport) and transport.direct is not None
         next_event = None if is_fast else ReceiveOrFlush(connection, receive)
         while True:
             event = await (receive() if next_event is None else next_event)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from signalr_channels.connections.burst import Burst
 from signalr_channels.connections.classic_connection import ClassicConnection
 from signalr_channels.exceptions import ClientResultError
 from signalr_channels.hubs.binding import BoundMethod
@@ -91,8 +92,8 @@ class HubShare:
         """Whether the connection has ended."""
         return self.connection.is_closed
 
-    def enqueue(self, message: EncodedMessage) -> None:
-        """Send a message of the hub."""
+    def enqueue(self, message: EncodedMessage, burst: Burst | None = None) -> None:
+        """Send a message of the hub. Messages have a number of their own on each connection, so no burst helps."""
         self.connection.enqueue(message)
 
     def send(self, message: HubMessage) -> None:

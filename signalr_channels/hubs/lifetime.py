@@ -17,6 +17,7 @@ from typing import Any, Protocol
 
 import msgspec
 
+from signalr_channels.connections.burst import MANY, Burst
 from signalr_channels.exceptions import ConnectionClosed, HubException
 from signalr_channels.hubs.client_results import ClientResults
 from signalr_channels.protocols.base import EncodedMessage, HubProtocol
@@ -154,8 +155,8 @@ class Receiver(Protocol):
     def is_closed(self) -> bool:
         """Whether it has ended."""
 
-    def enqueue(self, message: EncodedMessage) -> None:
-        """Write a message that was encoded for several connections."""
+    def enqueue(self, message: EncodedMessage, burst: Burst | None = None) -> None:
+        """Write a message that was encoded for several connections, with a burst where that is possible."""
 
     def send(self, message: HubMessage) -> None:
         """Encode a message and write it."""
@@ -290,6 +291,8 @@ class ConnectionIndex:
     def _deliver(self, members: dict[str, Receiver], excluded: tuple[str, ...], encode: Encoder) -> None:
         encoded: EncodedMessage | None = None
         encoded_for: HubProtocol | None = None
+        burst: Burst | None = None
+        bursts: dict[HubProtocol, Burst] | None = {} if len(members) >= MANY else None
         for connection in tuple(members.values()):
             if excluded and connection.connection_id in excluded:
                 continue
@@ -297,8 +300,12 @@ class ConnectionIndex:
             if protocol is not encoded_for:
                 assert protocol is not None
                 encoded_for, encoded = protocol, encode(protocol)
+                if bursts is not None and encoded is not None and (burst := bursts.get(protocol)) is None:
+                    burst = bursts[protocol] = Burst(encoded)
             if encoded is not None:
-                connection.enqueue(encoded)
+                connection.enqueue(encoded, burst)
+        for burst in (bursts or {}).values():
+            burst.write()
 
 
 class HubLifetimeManager(abc.ABC):

@@ -6,9 +6,11 @@ import asyncio
 import itertools
 import os
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
+import uvloop
 from hypothesis import given
 from hypothesis import strategies as st
 from uvicorn import Config
@@ -16,6 +18,7 @@ from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIO
 from uvicorn.server import ServerState
 from websockets.frames import Frame, Opcode
 
+from signalr_channels.connections.burst import Burst
 from signalr_channels.consumers.uvicorn_fast_path import FastPath, cut_frames, find_fast_path, frame
 from signalr_channels.protocols.base import Data, EncodedMessage, TransferFormat
 
@@ -24,6 +27,8 @@ REQUEST = (
     b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
 )
 LARGEST = 70_000
+LARGER_THAN_BUFFERS = 20_000_000
+"""More bytes than the kernel takes for a client that does not read."""
 
 
 def client_frame(data: Data, *, opcode: Opcode | None = None, fin: bool = True) -> bytes:
@@ -101,12 +106,15 @@ class Site:
             self.received.append(event)
         self.received.append(event)
 
-    async def open(self, *, too_early: bytes = b"", headers: bytes = b"") -> NetworkTransport:
+    def make_protocol(self) -> WebSocketsSansIOProtocol:
         defaults = {"ws_per_message_deflate": False, "ws_ping_interval": None}
         config = Config(self.application, log_config=None, interface="asgi3", lifespan="off", **{**defaults, **self.options})
         config.load()
+        return WebSocketsSansIOProtocol(config, ServerState(), {})
+
+    async def open(self, *, too_early: bytes = b"", headers: bytes = b"") -> NetworkTransport:
         transport = NetworkTransport()
-        protocol = WebSocketsSansIOProtocol(config, ServerState(), {})
+        protocol = self.make_protocol()
         transport.set_protocol(protocol)
         protocol.connection_made(transport)
         transport.data_received(REQUEST[:-2] + headers + b"\r\n" + too_early)
@@ -276,6 +284,57 @@ async def test_writing_waits_for_a_client_that_does_not_read_and_ends_with_the_c
     transport.protocol.connection_lost(None)
     assert not site.path.write(message)
     await settle()
+
+
+async def test_a_transport_we_do_not_know_joins_no_burst() -> None:
+    site = Site()
+    await site.open()
+    assert site.path is not None
+    burst = Burst(EncodedMessage(b"x", TransferFormat.TEXT))
+    assert not site.path.join(burst)
+    assert not len(burst)
+
+
+@pytest.mark.parametrize("network", ["tcp", "unix"])
+def test_on_uvloop_a_socket_joins_a_burst_when_it_is_next_in_line(tmp_path: Path, network: str) -> None:
+    async def run() -> None:
+        site = Site()
+        loop = asyncio.get_running_loop()
+        if network == "tcp":
+            server = await loop.create_server(site.make_protocol, "127.0.0.1", 0)
+            reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
+        else:
+            server = await loop.create_unix_server(site.make_protocol, tmp_path / "socket")
+            reader, writer = await asyncio.open_unix_connection(tmp_path / "socket")
+        writer.write(REQUEST)
+        await reader.readuntil(b"\r\n\r\n")
+        path = site.path
+        assert path is not None
+        message = EncodedMessage(b"x", TransferFormat.TEXT)
+
+        burst = Burst(message)
+        assert path.join(burst)
+        burst.write()
+        assert await reader.readexactly(3) == b"\x81\x01x"
+
+        path.write_rest(bytes(LARGER_THAN_BUFFERS))
+        assert not path.join(burst)
+        await reader.readexactly(LARGER_THAN_BUFFERS)
+        assert path.join(burst)
+
+        burst = Burst(message)
+        writer.write(client_frame(b"\x03\xe8", opcode=Opcode.CLOSE))  # Close
+        await reader.readexactly(4)
+        assert not path.join(burst)
+        writer.close()
+        server.close()
+        await asyncio.wait_for(server.wait_closed(), 10)
+
+    loop = uvloop.new_event_loop()
+    try:
+        loop.run_until_complete(run())
+    finally:
+        loop.close()
 
 
 def test_half_a_header_is_left_for_later() -> None:

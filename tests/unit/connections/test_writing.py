@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from signalr_channels.connections.burst import Burst
 from signalr_channels.connections.connection import LONGEST_JOINED, LONGEST_TURN, Connection
 from signalr_channels.protocols.base import EncodedMessage, TransferFormat
 from signalr_channels.protocols.core.engine import CoreEngine
@@ -20,19 +21,33 @@ CLOSE = b'{"type":7}\x1e'
 
 
 class DirectTransport(ScriptedTransport):
-    """Has a shorter way for messages, as long as nothing blocks it."""
+    """Has a shorter way for messages, as long as nothing blocks it. It joins no burst."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.direct: list[bytes] = []
+        self.written_directly: list[bytes] = []
         self.is_full = False
 
-    def write_directly(self, message: EncodedMessage) -> bool:
-        if self.is_full:
+    @property
+    def direct(self) -> Shorter:
+        return Shorter(self)
+
+
+class Shorter:
+    """The way."""
+
+    def __init__(self, transport: DirectTransport) -> None:
+        self._transport = transport
+
+    def write(self, message: EncodedMessage) -> bool:
+        if self._transport.is_full:
             return False
-        self.direct.append(message.data)
-        self.written.append(message.data)
+        self._transport.written_directly.append(message.data)
+        self._transport.written.append(message.data)
         return True
+
+    def join(self, burst: Burst) -> bool:
+        return False
 
 
 def make_connection(transport: ScriptedTransport, *, handshake: str = HANDSHAKE, **engine: Any) -> Connection:
@@ -197,7 +212,7 @@ async def test_a_broadcast_goes_straight_to_a_transport_that_can_take_it() -> No
     transport = DirectTransport()
     connection = make_connection(transport)
     connection.enqueue(encoded("a"))
-    assert transport.direct == [encoded("a").data]
+    assert transport.written_directly == [encoded("a").data]
 
 
 async def test_what_the_shorter_way_does_not_take_goes_the_longer_one() -> None:
@@ -208,7 +223,7 @@ async def test_what_the_shorter_way_does_not_take_goes_the_longer_one() -> None:
     transport.is_full = False
     connection.enqueue(encoded("b"))
     assert transport.written == [encoded("a").data, encoded("b").data]
-    assert transport.direct == [encoded("b").data]
+    assert transport.written_directly == [encoded("b").data]
 
 
 async def test_nothing_overtakes_what_waits() -> None:
@@ -223,9 +238,9 @@ async def test_nothing_overtakes_what_waits() -> None:
     connection.enqueue(encoded("c"))
     await asyncio.wait_for(connection.drain(), TIMEOUT)
     assert transport.written == [encoded(text).data for text in "abc"]
-    assert transport.direct == []
+    assert transport.written_directly == []
     connection.enqueue(encoded("d"))  # the way is free again
-    assert transport.direct == [encoded("d").data]
+    assert transport.written_directly == [encoded("d").data]
 
 
 async def test_nothing_overtakes_what_is_collected() -> None:
@@ -234,7 +249,7 @@ async def test_nothing_overtakes_what_is_collected() -> None:
     connection.cork()
     connection.send(Invocation(target="a", arguments=[]))
     connection.enqueue(encoded("b"))
-    assert transport.direct == []
+    assert transport.written_directly == []
     connection.uncork()
     assert b"".join(transport.written) == JSON.encode(Invocation(target="a", arguments=[])) + encoded("b").data
 
@@ -246,7 +261,7 @@ async def test_the_shorter_way_is_closed_before_the_handshake_and_after_the_end(
     connection.receive(HANDSHAKE)
     connection.close(CloseReason.CLOSED_BY_APP)
     connection.enqueue(encoded("b"))
-    assert transport.direct == []
+    assert transport.written_directly == []
     assert transport.written == [b"{}\x1e", CLOSE]
 
 
@@ -266,7 +281,7 @@ async def test_the_shorter_way_is_closed_when_the_transport_is_lost(ending: str)
     else:
         connection.send(Invocation(target="b", arguments=[]))
     connection.enqueue(encoded("c"))
-    assert transport.direct == [encoded("a").data]
+    assert transport.written_directly == [encoded("a").data]
 
 
 async def test_what_must_be_counted_goes_the_longer_way() -> None:
@@ -274,5 +289,5 @@ async def test_what_must_be_counted_goes_the_longer_way() -> None:
     connection = make_connection(transport, handshake='{"protocol":"json","version":2}\x1e', stateful_buffer_size=1000)
     connection.receive('{"type":6}\x1e')
     connection.enqueue(encoded("a"))
-    assert transport.direct == []
+    assert transport.written_directly == []
     assert transport.written == [encoded("a").data]
