@@ -1,14 +1,14 @@
-"""One live connection: an engine, a transport, and a bounded queue for a client that reads slowly."""
+"""One live connection: an engine and a transport, and all that can end them."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections import deque
 from collections.abc import Callable
 
-from signalr_channels.connections.burst import Burst, DirectWay
-from signalr_channels.connections.transports import DONE, Resume, Transport
+from signalr_channels.connections.burst import Burst
+from signalr_channels.connections.outbox import NORMAL_CLOSURE, Outbox
+from signalr_channels.connections.transports import Transport
 from signalr_channels.exceptions import SlowConnection
 from signalr_channels.protocols.base import Data, EncodedMessage, HubProtocol
 from signalr_channels.protocols.core.engine import ConnectionFailed, CoreEngine, EngineState, Event
@@ -22,11 +22,8 @@ logger = logging.getLogger("signalr_channels.connections")
 
 PING = Ping()
 OPEN = EngineState.OPEN
-NORMAL_CLOSURE = 1000
 LONGEST_TURN = 64 * 1024
 """Bytes that answers to one client may have in one turn of the event loop."""
-LONGEST_JOINED = 16 * 1024
-"""Bytes of messages that are written together."""
 LONGEST_HOLD = 0.1
 """
 Seconds that messages wait after the handshake under stateful reconnect, unless the client says something first.
@@ -35,12 +32,12 @@ Seconds that messages wait after the handshake under stateful reconnect, unless 
 """
 
 
-class Connection:
+class Connection(Outbox):
     """
     One logical connection.
 
-    Writing never waits: a frame goes out at once if the client reads, else into a queue of ``maximum_buffered_bytes``;
-    a queue that overflows ends its own connection and delays no other.
+    Writing never waits (see :class:`~signalr_channels.connections.outbox.Outbox`); a queue that overflows ends its own connection and
+    delays no other.
 
     Attributes:
         connection_id: The public id.
@@ -53,32 +50,14 @@ class Connection:
 
     __slots__ = (
         "__weakref__",
-        "_close_code",
-        "_closed_at",
-        "_corked",
-        "_corked_bytes",
-        "_direct",
-        "_drained",
         "_is_holding",
-        "_maximum_buffered_bytes",
-        "_outbox",
-        "_outbox_bytes",
         "_reading_held",
         "_send_timeout",
-        "_transport_gone",
-        "_turn_bytes",
-        "_write_started",
-        "_writer",
-        "clock",
-        "connection_id",
         "detached_at",
-        "disconnect",
         "engine",
         "groups",
         "hub_protocol",
-        "on_drained",
         "on_end",
-        "transport",
         "user_identifier",
     )
 
@@ -103,41 +82,18 @@ class Connection:
             maximum_buffered_bytes: How much may wait for a client that does not read.
             send_timeout: Seconds one write may take.
         """
-        self.connection_id = connection_id
+        super().__init__(connection_id=connection_id, transport=transport, clock=clock, maximum_buffered_bytes=maximum_buffered_bytes)
         self.engine = engine
-        self.transport = transport
-        self.clock = clock
         self.user_identifier = user_identifier
         self.hub_protocol: HubProtocol | None = None
         self.groups: set[str] | None = None
-        self.disconnect: Disconnect | None = None
         self.on_end: Callable[[], None] | None = None
-        self._maximum_buffered_bytes = maximum_buffered_bytes
-        self._send_timeout = send_timeout
-        self._writer: asyncio.Task[None] | None = None
-        self._outbox: deque[EncodedMessage] | None = None
-        self._outbox_bytes = 0
-        self._write_started = 0.0
-        self._drained: asyncio.Future[None] | None = None
-        self._closed_at: float | None = None
-        self._close_code = NORMAL_CLOSURE
-        self._corked: list[EncodedMessage] | None = None
-        self._corked_bytes = 0
-        self._turn_bytes = 0
-        self.on_drained: Callable[[], None] | None = None
-        self._direct: DirectWay | None = None
-        self._is_holding = False
         self.detached_at: float | None = None
-        self._transport_gone = False
+        self._send_timeout = send_timeout
+        self._is_holding = False
         self._reading_held = False
 
     # Incoming
-
-    def _look_for_direct_way(self) -> None:
-        """Let broadcasts go straight to the transport, while it is open and nothing waits in front of them."""
-        is_open = self.engine.state is OPEN and self.engine.replay is None
-        free = self._writer is None and not self._transport_gone
-        self._direct = getattr(self.transport, "direct", None) if is_open and free else None
 
     def receive(self, data: Data) -> list[Event]:
         """Hand a chunk to the engine, write what it answers, and give what it understood."""
@@ -242,6 +198,12 @@ class Connection:
         if self.engine.state is OPEN:
             self._write(message)
 
+    def _look_for_direct_way(self) -> None:
+        """Let broadcasts go straight to the transport, while it is open and nothing waits in front of them."""
+        is_open = self.engine.state is OPEN and self.engine.replay is None
+        free = self._writer is None and not self._transport_gone
+        self._direct = getattr(self.transport, "direct", None) if is_open and free else None
+
     def flush(self) -> None:
         """Write what the engine has to say."""
         for message in self.engine.data_to_send():
@@ -263,115 +225,6 @@ class Connection:
             for message in replay.take_sendable():
                 self._write_now(message)
 
-    def _write_now(self, message: EncodedMessage) -> None:
-        size = len(message.data)
-        self._turn_bytes += size
-        if self._corked is None:
-            self._put(message)
-            return
-        self._corked.append(message)
-        self._corked_bytes += size
-        if self._corked_bytes > LONGEST_JOINED:
-            self.uncork()
-            self.cork()
-
-    def _put(self, message: EncodedMessage) -> None:
-        """Give a message to the transport, or let it wait behind the ones before it."""
-        if self._writer is not None:
-            self._queue(message)
-            return
-        if self._transport_gone:
-            return
-        try:
-            # The same as transports.step(), written out: this is the inner loop of a broadcast.
-            awaitable = self.transport.write(message)
-            if awaitable is DONE:
-                return
-            iterator = awaitable.__await__()
-            future = next(iterator)
-        except StopIteration:
-            return
-        except (OSError, RuntimeError) as error:
-            self._lose_transport(error)
-            return
-        self._write_started = self.clock()
-        self._direct = None
-        self._writer = asyncio.get_running_loop().create_task(self._write_rest(Resume(iterator, future)))
-
-    def cork(self) -> None:
-        """Collect what is written, until :meth:`uncork`. Only around code that does not wait."""
-        if self._corked is None:
-            self._corked = []
-
-    def uncork(self) -> None:
-        """Write what was collected, short messages together: one frame costs less than several."""
-        messages, self._corked = self._corked, None
-        if not messages:
-            return
-        self._corked_bytes = 0
-        if len(messages) == 1:
-            self._put(messages[0])
-        elif len(messages[-1].data) > LONGEST_JOINED:
-            self._put(_join(messages[:-1]))
-            self._put(messages[-1])
-        else:
-            self._put(_join(messages))
-
-    def _queue(self, message: EncodedMessage) -> None:
-        size = len(message.data)
-        if self._outbox is None:
-            self._outbox = deque()
-        if self._outbox_bytes + size > self._maximum_buffered_bytes:
-            self._give_up(f"Over {self._maximum_buffered_bytes} bytes (MAXIMUM_BUFFERED_BYTES) waited for a client that does not read.")
-            return
-        self._outbox.append(message)
-        self._outbox_bytes += size
-
-    async def _write_rest(self, first: Resume) -> None:
-        """Finish a write that suspended, then what queued up behind it."""
-        try:
-            await first
-            while self._outbox:
-                message = self._outbox.popleft()
-                self._outbox_bytes -= len(message.data)
-                self._write_started = self.clock()
-                await self.transport.write(message)
-        except (OSError, RuntimeError) as error:
-            self._lose_transport(error)
-        finally:
-            if self._writer is asyncio.current_task():  # else another transport has taken over
-                self._writing_ended()
-        if self._closed_at is not None:
-            self._close_transport()
-
-    def _writing_ended(self) -> None:
-        self._writer = None
-        self._outbox = None
-        self._outbox_bytes = 0
-        self._caught_up()
-        self._look_for_direct_way()
-
-    def _caught_up(self) -> None:
-        """The client has read, or acknowledged: whoever waited for that goes on."""
-        if self._drained is not None and not self._drained.done():
-            self._drained.set_result(None)
-        self._drained = None
-        if self.on_drained is not None:
-            asyncio.get_running_loop().call_soon(self._tell_drained)
-
-    def _tell_drained(self) -> None:
-        on_drained, self.on_drained = self.on_drained, None
-        if on_drained is not None and self.disconnect is None:
-            on_drained()
-
-    def _stop_writing(self) -> None:
-        """End the write under way. Its task may not have begun, so it cannot be left to clean up by itself."""
-        self._transport_gone = True
-        self._direct = None
-        if self._writer is not None:
-            self._writer.cancel()
-            self._writing_ended()
-
     @property
     def is_congested(self) -> bool:
         """Whether the client reads, or acknowledges, more slowly than we write."""
@@ -390,10 +243,6 @@ class Connection:
             return False
         replay = self.engine.replay
         return replay is None or not replay.is_full
-
-    def start_turn(self) -> None:
-        """The event loop has had a turn."""
-        self._turn_bytes = 0
 
     async def drain(self) -> None:
         """Wait until the client has caught up, or the connection ended."""
@@ -502,29 +351,6 @@ class Connection:
             self._close_transport()
         self._end(disconnect)
 
-    def _close_transport(self) -> None:
-        self.uncork()
-        if self._transport_gone:
-            return
-        self._transport_gone = True
-        self._direct = None
-        self._write_started = self.clock()
-        try:
-            iterator = self.transport.close(code=self._close_code).__await__()
-            future = next(iterator)
-        except StopIteration:
-            return
-        except Exception as error:  # whatever a server thinks of it, the connection is over
-            logger.debug("%s: the transport could not be closed: %r", self.connection_id, error)
-            return
-        self._writer = asyncio.get_running_loop().create_task(self._write_rest(Resume(iterator, future)))
-
-    def _lose_transport(self, error: Exception) -> None:
-        # The transport's own end of file follows and ends the connection; until then nothing is written.
-        logger.debug("%s: writing failed: %r", self.connection_id, error)
-        self._transport_gone = True
-        self._direct = None
-
     def _give_up(self, text: str) -> None:
         logger.warning("%s: %s", self.connection_id, text)
         self.engine.state = EngineState.CLOSED
@@ -539,12 +365,6 @@ class Connection:
             self._caught_up()
             if self.on_end is not None:
                 self.on_end()
-
-
-def _join(messages: list[EncodedMessage]) -> EncodedMessage:
-    if len(messages) == 1:
-        return messages[0]
-    return EncodedMessage(b"".join(message.data for message in messages), messages[0].transfer_format, is_tracked=False)
 
 
 _pings: dict[str, EncodedMessage] = {}

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from signalr_channels.connections.burst import Burst
-from signalr_channels.connections.connection import LONGEST_JOINED, LONGEST_TURN, Connection
+from signalr_channels.connections.connection import LONGEST_TURN, Connection
+from signalr_channels.connections.outbox import LONGEST_JOINED
 from signalr_channels.protocols.base import EncodedMessage, TransferFormat
 from signalr_channels.protocols.core.engine import CoreEngine
 from signalr_channels.protocols.endings import CloseReason
