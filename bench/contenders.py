@@ -12,7 +12,7 @@ from typing import Literal
 from bench import machine, processes
 from bench.generator import GREETING, MESSAGEPACK_GREETING, RECORD_SEPARATOR, Endpoint
 
-Purpose = Literal["echo", "fan", "slow", "messagepack", "stream", "polling"]
+Purpose = Literal["echo", "fan", "slow", "messagepack", "stream", "polling", "classic echo", "classic fan"]
 
 ECHO_TEXT = "hello world 123456"
 ECHO = '{"type":1,"invocationId":"42","target":"echo","arguments":["' + ECHO_TEXT + '"]}' + RECORD_SEPARATOR
@@ -20,6 +20,8 @@ STREAM_ITEMS = 1000
 STREAM = f'{{"type":4,"invocationId":"#00000000","target":"Count","arguments":[{STREAM_ITEMS},0]}}' + RECORD_SEPARATOR
 """The load generator counts the invocation id up, as clients do."""
 STREAM_END = '"type":3'
+CLASSIC_MOUNT = "/signalr"
+CLASSIC_HUB = "bench"
 
 
 def messagepack_echo() -> str:
@@ -30,9 +32,19 @@ def messagepack_echo() -> str:
     return os.fsdecode(bytes([len(record)]) + record)
 
 
+def numbered_text(size: int) -> str:
+    """A text of ``size`` characters, beginning with the marker the load generator counts up."""
+    return "#00000000 ".ljust(size, "x")
+
+
 def broadcast(size: int) -> str:
-    """A call of ``broadcast`` with an argument of ``size`` characters, beginning with the marker the load generator counts up."""
-    return '{"type":1,"target":"broadcast","arguments":["' + "#00000000 ".ljust(size, "x") + '"]}' + RECORD_SEPARATOR
+    """A call of ``broadcast`` with an argument of ``size`` characters."""
+    return '{"type":1,"target":"broadcast","arguments":["' + numbered_text(size) + '"]}' + RECORD_SEPARATOR
+
+
+def classic_call(method: str, text: str) -> str:
+    """A call as a classic client writes it, without a separator. The invocation id is always 0: nothing here tells answers apart."""
+    return f'{{"H":"{CLASSIC_HUB}","M":"{method}","A":["{text}"],"I":0}}'
 
 
 MESSAGES: dict[Purpose, tuple[str, str]] = {
@@ -43,6 +55,8 @@ MESSAGES: dict[Purpose, tuple[str, str]] = {
     "messagepack": (messagepack_echo(), ECHO_TEXT),
     "stream": (STREAM, '"item"'),
     "polling": (ECHO, ECHO_TEXT),
+    "classic echo": (classic_call("Echo", ECHO_TEXT), ECHO_TEXT),
+    "classic fan": (classic_call("Broadcast", numbered_text(55)), '"A":["'),
 }
 
 RAW_PATHS: dict[Purpose, str] = {
@@ -52,8 +66,14 @@ RAW_PATHS: dict[Purpose, str] = {
     "messagepack": "/echo-bytes",
     "stream": "/count",
     "polling": "/poll",
+    "classic echo": "/echo",
+    "classic fan": "/fan",
 }
 """Where a server that does not speak SignalR does the same."""
+
+
+def is_classic(purpose: Purpose) -> bool:
+    return purpose in ("classic echo", "classic fan")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,15 +84,22 @@ class Contender:
     command: Callable[[int], list[str]]
     """The command for a port."""
     greets: bool
-    """Whether it speaks SignalR: a greeting, and the hubs at ``/bench`` and ``/peer``, which streams. Otherwise see ``RAW_PATHS``."""
+    """
+    Whether it speaks SignalR: a greeting, and the hubs at ``/bench`` and ``/peer``, which streams; in classic suites a negotiation, and the
+    hub at ``CLASSIC_MOUNT``. Otherwise see ``RAW_PATHS``.
+    """
     environment: dict[str, str] = field(default_factory=dict)
     compiles_while_running: bool = False
     """Whether seconds of load must precede the measuring."""
+    is_ready: Callable[[int], bool] | None = None
+    """Whether it serves at a port; by default, whether it opens a WebSocket where it echoes."""
     missing: str = ""
     """Why it cannot be run here; empty if it can."""
 
     def endpoint(self, purpose: Purpose) -> Endpoint:
         message, expect = MESSAGES[purpose]
+        if self.greets and is_classic(purpose):
+            return Endpoint(path=CLASSIC_MOUNT, message=message, expect=expect, greeting="", classic=CLASSIC_HUB)
         hub = "/peer" if purpose == "stream" else "/bench"
         greeting = MESSAGEPACK_GREETING if purpose == "messagepack" else GREETING
         return Endpoint(
@@ -88,7 +115,8 @@ class Contender:
     def start(self, port: int) -> processes.Process:
         path = self.endpoint("echo").path
         command = self.command(port)
-        return processes.Process(command, machine.SERVER_CORE, lambda: processes.accepts_websocket(port, path), self.environment)
+        is_ready = self.is_ready or (lambda port: processes.accepts_websocket(port, path))
+        return processes.Process(command, machine.SERVER_CORE, lambda: is_ready(port), self.environment)
 
 
 def uvicorn(application: str) -> Callable[[int], list[str]]:
@@ -136,16 +164,35 @@ def aiosignalr() -> Contender:
     return Contender(name="aiosignalr", command=application, greets=True, missing=without("aiosignalr"))
 
 
-def dotnet() -> Contender:
-    """Microsoft's ASP.NET Core SignalR server, where the environment's ``PEER`` names the peer program."""
+def peer_program() -> tuple[str, str]:
+    """The program with Microsoft's servers that the environment's ``PEER`` names, and why it cannot be run; one of them is empty."""
     program = os.path.abspath(os.environ["PEER"]) if os.environ.get("PEER") else ""
-    missing = "" if program else "PEER does not name the .NET peer program"
-    if program and not os.access(program, os.X_OK):
-        missing = f"PEER is not a program: {program}"
+    if not program:
+        return "", "PEER does not name the .NET peer program"
+    return (program, "") if os.access(program, os.X_OK) else ("", f"PEER is not a program: {program}")
+
+
+def dotnet() -> Contender:
+    """Microsoft's ASP.NET Core SignalR server."""
+    program, missing = peer_program()
     return Contender(
         name=".NET",
         command=lambda port: [program, "core-server", "--url", f"http://{processes.HOST}:{port}"],
         greets=True,
         compiles_while_running=True,
+        missing=missing,
+    )
+
+
+def classic_dotnet() -> Contender:
+    """Microsoft's ASP.NET SignalR 2 server. It has the name of the other one, which serves in no suite of this one."""
+    program, missing = peer_program()
+    return Contender(
+        name=".NET",
+        # The key its connection tokens are protected with.
+        command=lambda port: [program, "classic-server", "--url", f"http://{processes.HOST}:{port}", "--key", "k"],
+        greets=True,
+        compiles_while_running=True,
+        is_ready=lambda port: processes.answers_request(port, f"{CLASSIC_MOUNT}/negotiate?clientProtocol=2.1"),
         missing=missing,
     )

@@ -44,13 +44,16 @@ class Endpoint:
     """What the record contains that ends a stream."""
     binary: bool = False
     """Whether messages are binary, of records behind their length as a VarInt; ``message`` is then bytes as ``os.fsdecode`` gives them."""
+    classic: str = ""
+    """The hub of an ASP.NET SignalR 2 server mounted at ``path``, to be negotiated with; empty for any other server."""
     polls: bool = False
     """Whether the transport is long polling, for which there is another load generator."""
 
     def arguments(self) -> list[str]:
         greeting = ["--greeting", self.greeting, "--replies", "1"] if self.greeting else []
         kind = ["--done", self.done] if self.done else ["--binary"] if self.binary else []
-        return ["--path", self.path, "--message", self.message, "--expect", self.expect, *greeting, *kind]
+        classic = ["--classic", self.classic] if self.classic else []
+        return ["--path", self.path, "--message", self.message, "--expect", self.expect, *greeting, *kind, *classic]
 
     def program(self) -> list[str]:
         """The command of the load generator, without its options."""

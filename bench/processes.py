@@ -96,14 +96,20 @@ class Process:
 
 def accepts_websocket(port: int, path: str) -> bool:
     """Whether a WebSocket can be opened there now."""
-    request = (
-        f"GET {path} HTTP/1.1\r\nHost: {HOST}:{port}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-        "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
-    )
+    upgrade = "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n"
+    return is_answered_with(b"101", port, path, upgrade)
+
+
+def answers_request(port: int, path: str) -> bool:
+    """Whether a GET is answered there now with 200."""
+    return is_answered_with(b"200", port, path, "Connection: close\r\n")
+
+
+def is_answered_with(status: bytes, port: int, path: str, headers: str) -> bool:
     try:
         with socket.create_connection((HOST, port), 5) as connection:
-            connection.sendall(request.encode())
-            return connection.recv(12) == b"HTTP/1.1 101"
+            connection.sendall(f"GET {path} HTTP/1.1\r\nHost: {HOST}:{port}\r\n{headers}\r\n".encode())
+            return connection.recv(12) == b"HTTP/1.1 " + status
     except OSError:
         return False
 

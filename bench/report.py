@@ -52,6 +52,7 @@ COLUMNS: dict[str, tuple[Column, ...]] = {
         *BUSY,
     ),
     "fan": (COST, RATE, *LATENCY, *BUSY),
+    "classic": (COST, RATE, *LATENCY, *BUSY),
     "backplane": (COST, RATE, *LATENCY, *BUSY),
     "fanrate": (COST, RATE, Column("p50 ms", "p50_ms", 1), Column("p99 ms", "p99_ms", 1, spread=True), DELIVERED, *BUSY),
     "slow": (Column("delivered %", "delivered_percent", 1, spread=True), *LATENCY, COST, *BUSY),
@@ -62,7 +63,7 @@ COLUMNS: dict[str, tuple[Column, ...]] = {
         Column("server CPU µs/connect", "connect_cpu_us", 0, spread=True),
     ),
 }
-"""Per suite; a message is a reply (echo, messagepack) or a delivery (the others)."""
+"""Per suite; a message is a reply (echo, messagepack, classic echo) or a delivery (the others)."""
 
 
 def values(runs: Sequence[Run], figure: str) -> list[float]:

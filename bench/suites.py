@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -12,7 +13,7 @@ from bench.contenders import Contender, Purpose
 from bench.generator import Figures, LoadFailed, run_load
 from bench.processes import Process, ServerFailed
 
-SuiteName = Literal["echo", "messagepack", "streaming", "polling", "fan", "fanrate", "slow", "idle", "backplane"]
+SuiteName = Literal["echo", "messagepack", "streaming", "polling", "fan", "fanrate", "slow", "idle", "backplane", "classic"]
 SUITE_NAMES: tuple[SuiteName, ...] = get_args(SuiteName)
 
 ECHO_CONNECTIONS = 50
@@ -174,6 +175,20 @@ def backplane_suite(plan: Plan) -> Suite:
     return Suite(name="backplane", cases=(fan_case(plan, connections),), servers=tuple(servers))
 
 
+def classic_suites(plan: Plan) -> list[Suite]:
+    """Two, so that each kind of load has a warm-up of its own."""
+    servers = (contenders.raw(), contenders.ours(), contenders.classic_dotnet())
+    connections = plan.connections or ECHO_CONNECTIONS
+    options = ("--mode", "echo", "--connections", connections, "--warm", 0.7, "--secs", plan.seconds)
+    echo = tuple(
+        Case(name=f"echo, depth {depth}", purpose="classic echo", connections=connections, options=(*options, "--depth", depth))
+        for depth in (1, 10)
+    )
+    fan = fan_case(plan, plan.connections or FAN_CONNECTIONS)
+    fan = dataclasses.replace(fan, name=f"broadcast, {fan.name}", purpose="classic fan")
+    return [Suite(name="classic", cases=echo, servers=servers), Suite(name="classic", cases=(fan,), servers=servers)]
+
+
 def suites_for(name: SuiteName | Literal["all"], plan: Plan) -> list[Suite]:
     """The suites behind a name; ``all`` takes the group send at both sizes that have a target."""
     sizes = [plan.connections] if plan.connections else [FAN_CONNECTIONS]
@@ -189,6 +204,7 @@ def suites_for(name: SuiteName | Literal["all"], plan: Plan) -> list[Suite]:
         "slow": lambda: [slow_suite(plan)],
         "idle": lambda: [idle_suite(plan)],
         "backplane": lambda: [backplane_suite(plan)],
+        "classic": lambda: classic_suites(plan),
     }
     chosen = SUITE_NAMES if name == "all" else (name,)
     return [suite for each in chosen for suite in makers[each]()]
@@ -230,10 +246,10 @@ def warm_up(server: Contender, process: Process, port: int, case: Case, plan: Pl
     """Load before the measured run, so that neither compiling nor first allocations are charged to it."""
     seconds = plan.warm_up if server.compiles_while_running else 0.0
     options: Sequence[str | float] = ("--mode", "idle", "--connections", WARM_CONNECTIONS, "--secs", 0.1)
-    purpose: Purpose = "echo"
+    purpose: Purpose = "classic echo" if contenders.is_classic(case.purpose) else "echo"
     if seconds and case.purpose == "echo":
         options = ("--mode", "echo", "--connections", WARM_CONNECTIONS, "--warm", 0, "--secs", seconds)
-    elif seconds and case.purpose in ("messagepack", "stream", "polling"):
+    elif seconds and case.purpose in ("messagepack", "stream", "polling", "classic echo"):
         purpose = case.purpose
         options = (*case.options, "--warm", 0, "--secs", seconds)  # the later of two counts
     elif seconds:

@@ -17,11 +17,16 @@
  *
  * With --binary, what follows the greeting is MessagePack: binary frames, each record behind its length as a VarInt.
  *
+ * With --classic HUB, connections speak to that hub of an ASP.NET SignalR 2 server, mounted at --path: each negotiates, connects, and starts
+ * once the first envelope has come. A frame is then an envelope of any number of messages or the answer to one call: each place of --expect
+ * in it counts as a record.
+ *
  * Limits: counts and times are checked in read_options; --limit ends the program whatever happens.
  * Not checked: the Sec-WebSocket-Accept hash. It proves a server to a stranger; here we started the server.
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
+#include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <getopt.h>
@@ -46,6 +51,9 @@
 #define MAX_BROADCASTS 1000000
 #define CONNECTING_AT_ONCE 128 /* below every server's listen backlog */
 #define SCRATCH (1 << 20)      /* one read; also the largest frame understood */
+#define MAX_HUB_NAME 128
+#define MAX_TARGET 8192        /* of a request: path and query */
+#define MAX_ANSWER (64 * 1024) /* to a request, with its header */
 #define EVENTS 1024
 #define RECORD_SEPARATOR 0x1e
 #define MARKER '#' /* followed by eight digits: the number of the broadcast or the stream */
@@ -54,6 +62,7 @@
 #define DRAIN_SECONDS 3.0
 #define JOIN_TRIES 10
 #define JOIN_SECONDS 5.0
+#define REQUEST_SECONDS 20.0
 #define SETTLE_SECONDS 8.0
 #define QUIET_WINDOW 0.5 /* the server is quiet when two windows in a row stay under QUIET_SHARE of a core */
 #define QUIET_SHARE 0.03
@@ -73,6 +82,7 @@ struct link {
     uint8_t phase, never_reads, waits_to_write;
     uint32_t greeting_replies;
     uint32_t oldest;        /* echo: index of the oldest message in flight */
+    char *token;            /* classic: the connection token, percent-encoded */
     int64_t last_broadcast; /* fan: the highest number seen */
     struct bytes in;        /* an incomplete frame */
     struct bytes fragments; /* an incomplete message */
@@ -84,7 +94,7 @@ struct options {
     int port, connections, depth, batch, binary, slow, greeting_replies, pid_count;
     int pids[MAX_PIDS];
     double warm, seconds, rate, limit;
-    const char *path, *message, *expect, *done, *greeting;
+    const char *path, *message, *expect, *done, *greeting, *classic;
 };
 
 /* Log-linear latency histogram: 64 steps to each doubling of nanoseconds, so a value is off by 1.6 % at most. */
@@ -148,6 +158,12 @@ __attribute__((noreturn)) static void fail(const char *format, ...)
     }
     printf("}\n");
     exit(1);
+}
+
+static void check_limit(double now)
+{
+    if (now > give_up_at)
+        fail("the limit of %.0f s is over (%d of %d connections ready, broadcast %ld)", opt.limit, ready, opt.connections, (long)current);
 }
 
 static void *allocate(size_t count, size_t size)
@@ -361,11 +377,134 @@ static void publish(double at)
     flush(&links[0]);
 }
 
+/* ---- requests of classic connections ---- */
+
+static struct sockaddr_in server_address(void)
+{
+    return (struct sockaddr_in){.sin_family = AF_INET, .sin_port = htons((uint16_t)opt.port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+}
+
+/* The text with all but letters, digits and -._~ as %XX; the caller keeps it. */
+static char *percent_encoded(const char *text, size_t length)
+{
+    char *encoded = allocate(length * 3 + 1, 1), *to = encoded;
+    for (size_t i = 0; i < length; i++) {
+        uint8_t byte = (uint8_t)text[i];
+        if (isalnum(byte) || strchr("-._~", byte))
+            *to++ = (char)byte;
+        else
+            to += sprintf(to, "%%%02X", byte);
+    }
+    return encoded;
+}
+
+/* Path and query of an operation; negotiate has no token yet. It stays valid until the next call. */
+static const char *classic_target(const char *operation, const char *token)
+{
+    static char target[MAX_TARGET];
+    static char *data;
+    if (!data) {
+        char text[MAX_HUB_NAME + 16];
+        data = percent_encoded(text, (size_t)snprintf(text, sizeof text, "[{\"name\":\"%s\"}]", opt.classic));
+    }
+    int length = snprintf(target, sizeof target, "%s/%s?clientProtocol=2.1&connectionData=%s%s%s", opt.path, operation, data,
+                          token ? "&transport=webSockets&connectionToken=" : "", token ? token : "");
+    if (length >= MAX_TARGET)
+        fail("the connection token is too long (%zu bytes)", strlen(token));
+    return target;
+}
+
+/* Join the chunks of a body in place (RFC 9112, 7.1): each is a size in hexadecimal digits, a line end, the data, a line end. */
+static void join_chunks(char *body)
+{
+    char *from = body, *to = body, *data;
+    size_t size;
+    while ((size = strtoul(from, &data, 16)) > 0) {
+        data = strstr(data, "\r\n"); /* behind extensions, which have no meaning for us */
+        if (!data || size > strlen(data + 2))
+            fail("a request was answered with half a chunk");
+        memmove(to, data + 2, size);
+        to += size;
+        from = data + 2 + size;
+    }
+    *to = 0;
+}
+
+/*
+ * The body that a GET on a socket of its own is answered with. It stays valid until the next call.
+ * The socket blocks: a request is part of connecting, which the window of the messages does not contain.
+ */
+static const char *get(const char *target)
+{
+    static char answer[MAX_ANSWER];
+    char text[MAX_TARGET + 128];
+    double now = now_seconds(), seconds = fmin(REQUEST_SECONDS, give_up_at - now);
+    check_limit(now);
+    struct timeval patience = {.tv_sec = (time_t)seconds, .tv_usec = 1000}; /* not 0, which means for ever */
+    struct sockaddr_in address = server_address();
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (fd < 0)
+        fail("socket: %s", strerror(errno));
+    setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
+    setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof patience);
+    int size = snprintf(text, sizeof text, "GET %s HTTP/1.1\r\nHost: 127.0.0.1:%d\r\nConnection: close\r\n\r\n", target, opt.port);
+    if (connect(fd, (struct sockaddr *)&address, sizeof address) < 0 || send(fd, text, (size_t)size, MSG_NOSIGNAL) != size)
+        fail("GET %.40s: %s (%d of %d were ready)", target, strerror(errno), ready, opt.connections);
+    size_t length = 0;
+    ssize_t n;
+    while ((n = recv(fd, answer + length, sizeof answer - 1 - length, 0)) > 0) {
+        length += (size_t)n;
+        check_limit(now_seconds());
+    }
+    if (n < 0)
+        fail("GET %.40s: no answer: %s (%d of %d were ready)", target, strerror(errno), ready, opt.connections);
+    close(fd);
+    answer[length] = 0;
+    char *end = strstr(answer, "\r\n\r\n");
+    if (!end || strncmp(answer, "HTTP/1.1 200", 12))
+        fail("GET %.40s was refused: %.200s", target, answer);
+    *end = 0;
+    if (strcasestr(answer, "\r\nTransfer-Encoding: chunked"))
+        join_chunks(end + 4);
+    return end + 4;
+}
+
+static void negotiate(struct link *link)
+{
+    static const char name[] = "\"ConnectionToken\":\"";
+    const char *answer = get(classic_target("negotiate", NULL)), *token = strstr(answer, name);
+    if (!token)
+        fail("the negotiation gave no connection token: %.200s", answer);
+    token += sizeof name - 1;
+    size_t length = strcspn(token, "\"");
+    if (memchr(token, '\\', length))
+        fail("the connection token has escapes, which are not understood: %.200s", token);
+    link->token = percent_encoded(token, length);
+}
+
 /* ---- reading ---- */
+
+static int contains(const uint8_t *record, size_t length, const char *text)
+{
+    return memmem(record, length, text, strlen(text)) != NULL;
+}
+
+/* What a classic server says besides: a keep-alive, an envelope that only moves the cursor, the answer to the publisher's call. */
+static int is_classic_routine(const uint8_t *record, size_t length)
+{
+    static const char answer[] = "{\"I\":";
+    if (length == 2 && !memcmp(record, "{}", 2))
+        return 1;
+    if (opt.mode == FAN && length >= sizeof answer && !memcmp(record, answer, sizeof answer - 1))
+        return !contains(record, length, "\"E\":");
+    return contains(record, length, "\"M\":[]");
+}
 
 static void note_unexpected(const uint8_t *record, size_t length)
 {
     static const char ping[] = "{\"type\":6}", packed_ping[] = "\x91\x06";
+    if (opt.classic && is_classic_routine(record, length))
+        return;
     if (length >= sizeof ping - 1 && !memcmp(record, ping, sizeof ping - 1))
         return;
     if (opt.binary && length == sizeof packed_ping - 1 && !memcmp(record, packed_ping, length))
@@ -391,6 +530,17 @@ static void on_greeting_reply(struct link *link, const uint8_t *record, size_t l
         become_ready(link);
 }
 
+/* The first envelope may come behind others. The hub knows the connection once the start is answered. */
+static void on_envelope_before_start(struct link *link, const uint8_t *envelope, size_t length)
+{
+    if (!contains(envelope, length, "\"S\":1"))
+        return;
+    const char *answer = get(classic_target("start", link->token));
+    if (!strstr(answer, "\"started\""))
+        fail("the start was refused: %.200s", answer);
+    become_ready(link);
+}
+
 static void on_echo(struct link *link, double now)
 {
     double *slot = &sent_at[(size_t)(link - links) * opt.depth + link->oldest];
@@ -400,11 +550,6 @@ static void on_echo(struct link *link, double now)
     }
     send_echo(link, now);
     link->oldest = (link->oldest + 1) % opt.depth;
-}
-
-static int contains(const uint8_t *record, size_t length, const char *text)
-{
-    return memmem(record, length, text, strlen(text)) != NULL;
 }
 
 static void on_stream_record(struct link *link, const uint8_t *record, size_t length, double now)
@@ -454,7 +599,9 @@ static void on_broadcast(struct link *link, const uint8_t *record, size_t length
 
 static void on_record(struct link *link, const uint8_t *record, size_t length, double now)
 {
-    if (link->phase == GREETING)
+    if (link->phase == GREETING && opt.classic)
+        on_envelope_before_start(link, record, length);
+    else if (link->phase == GREETING)
         on_greeting_reply(link, record, length);
     else if (link->phase != OPEN || link->never_reads)
         return;
@@ -484,9 +631,27 @@ static size_t read_length(const uint8_t *data, size_t available, size_t *prefix)
     fail("a message of %zu bytes does not end with a record", available);
 }
 
+/* Each place of --expect begins a record: Microsoft's server puts up to ten messages into one envelope. */
+static void on_classic_message(struct link *link, const uint8_t *message, size_t length, double now)
+{
+    size_t size = strlen(opt.expect);
+    const uint8_t *end = message + length, *place = memmem(message, length, opt.expect, size);
+    if (!place || link->phase == GREETING)
+        on_record(link, message, length, now);
+    while (place && link->phase == OPEN) {
+        const uint8_t *next = memmem(place + size, (size_t)(end - place) - size, opt.expect, size);
+        on_record(link, place, (size_t)((next ? next : end) - place), now);
+        place = next;
+    }
+}
+
 /* A server may put several records in one message (.NET does when its pipe holds more than one). */
 static void on_message(struct link *link, const uint8_t *message, size_t length, double now)
 {
+    if (opt.classic) {
+        on_classic_message(link, message, length, now);
+        return;
+    }
     while (length && link->phase != CLOSED) {
         if (opt.binary && link->phase == OPEN) {
             size_t prefix, size = read_length(message, length, &prefix);
@@ -564,7 +729,9 @@ static size_t take_upgrade_reply(struct link *link, const uint8_t *data, size_t 
         return 0;
     if (available < 12 || memcmp(data, "HTTP/1.1 101", 12))
         fail("the upgrade was refused: %.*s", (int)(end - data < 200 ? end - data : 200), data);
-    if (opt.greeting) {
+    if (opt.classic) {
+        link->phase = GREETING;
+    } else if (opt.greeting) {
         link->phase = GREETING;
         append_frame(link, 1, opt.greeting, strlen(opt.greeting));
         if (opt.greeting_replies == 0)
@@ -606,7 +773,9 @@ static void on_readable(struct link *link)
 
 static void start_connection(struct link *link)
 {
-    struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons((uint16_t)opt.port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    struct sockaddr_in address = server_address();
+    if (opt.classic)
+        negotiate(link);
     int on = 1, buffer = SLOW_RECEIVE_BUFFER, segment = SLOW_SEGMENT;
     link->fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (link->fd < 0)
@@ -628,14 +797,14 @@ static void send_upgrade(struct link *link)
 {
     int error = 0;
     socklen_t size = sizeof error;
-    char request[1024];
+    char request[MAX_TARGET + 256];
     getsockopt(link->fd, SOL_SOCKET, SO_ERROR, &error, &size);
     if (error)
         fail("connect: %s (%d of %d were ready)", strerror(error), ready, opt.connections);
     int length = snprintf(request, sizeof request,
                           "GET %s HTTP/1.1\r\nHost: 127.0.0.1:%d\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
                           "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n",
-                          opt.path, opt.port);
+                          link->token ? classic_target("connect", link->token) : opt.path, opt.port);
     link->phase = UPGRADING;
     append(&link->out, request, (size_t)length);
 }
@@ -645,8 +814,7 @@ static void pump(double until)
 {
     struct epoll_event events[EVENTS];
     double now = now_seconds();
-    if (now > give_up_at)
-        fail("the limit of %.0f s is over (%d of %d connections ready, broadcast %ld)", opt.limit, ready, opt.connections, (long)current);
+    check_limit(now);
     int wait_ms = until > now ? (int)((until - now) * 1e3) : 0; /* rounded down: the last fraction is spun away, so schedules are kept */
     int count = epoll_wait(epoll_fd, events, EVENTS, wait_ms < 100 ? wait_ms : 100);
     if (count < 0 && errno != EINTR)
@@ -844,7 +1012,7 @@ static void read_options(int argc, char **argv)
                                           {"depth", 1, 0, 'd'},   {"warm", 1, 0, 'w'},     {"secs", 1, 0, 's'},  {"rate", 1, 0, 'r'},
                                           {"slow", 1, 0, 'k'},    {"message", 1, 0, 't'},  {"expect", 1, 0, 'e'}, {"greeting", 1, 0, 'g'},
                                           {"replies", 1, 0, 'y'}, {"pids", 1, 0, 'i'},     {"limit", 1, 0, 'l'}, {"batch", 0, 0, 'b'},
-                                          {"done", 1, 0, 'o'},    {"binary", 0, 0, 'x'},   {0, 0, 0, 0}};
+                                          {"done", 1, 0, 'o'},    {"binary", 0, 0, 'x'},   {"classic", 1, 0, 'c'}, {0, 0, 0, 0}};
     opt = (struct options){.connections = 50, .depth = 1, .warm = 0.5, .seconds = 2, .limit = 120};
     opt.path = "/";
     opt.message = opt.expect = opt.done = "";
@@ -865,6 +1033,7 @@ static void read_options(int argc, char **argv)
         case 'e': opt.expect = optarg; break;
         case 'o': opt.done = optarg; break;
         case 'x': opt.binary = 1; break;
+        case 'c': opt.classic = optarg; break;
         case 'g': opt.greeting = optarg; break;
         case 'y': opt.greeting_replies = (int)bounded("replies", optarg, 0, 100); break;
         case 'i': read_pids(optarg); break;
@@ -882,6 +1051,10 @@ static void read_options(int argc, char **argv)
         fail("the --message of a broadcast or a stream needs %c and %d digits", MARKER, MARKER_DIGITS);
     if (opt.mode == STREAM && (!*opt.expect || !*opt.done || opt.depth != 1 || opt.binary))
         fail("--mode stream needs --expect and --done, and takes neither --depth nor --binary");
+    if (opt.classic && (!*opt.expect || opt.greeting || opt.binary || opt.mode == STREAM))
+        fail("--classic needs --expect, and takes neither --greeting, --binary nor --mode stream");
+    if (opt.classic && (!*opt.classic || strlen(opt.classic) > MAX_HUB_NAME || strpbrk(opt.classic, "\"\\")))
+        fail("--classic must be the name of a hub: at most %d characters, without quotation marks and backslashes", MAX_HUB_NAME);
     if (opt.slow && (opt.mode != FAN || opt.slow >= opt.connections))
         fail("--slow needs --mode fan and more --connections");
     if (opt.rate * (opt.warm + opt.seconds) > MAX_BROADCASTS - JOIN_TRIES)
