@@ -156,7 +156,7 @@ class HubRouter:
             target = self._find_classic(_own_path(scope))
         if target is not None:
             # The consumers keep nothing of a request in themselves, so one of each serves all.
-            await target(scope, receive, send)
+            await target(_take_query(scope), receive, send)
         elif self._application is not None and not (kind == "websocket" and _is_django(self._application)):
             await self._application(scope, receive, send)
         elif kind == "websocket":
@@ -177,7 +177,11 @@ class HubRouter:
         while True:
             event = await receive()
             if event["type"] == "lifespan.startup":
-                get_runtime()
+                try:
+                    get_runtime()
+                except Exception as error:  # whatever is wrong, a server that starts would answer 500 to everything
+                    await send({"type": "lifespan.startup.failed", "message": f"Hubs cannot be served. {type(error).__name__}: {error}"})
+                    return
                 if get_settings().GC_FREEZE:
                     gc.collect()
                     gc.freeze()
@@ -186,6 +190,18 @@ class HubRouter:
                 await get_runtime().stop()
                 await send({"type": "lifespan.shutdown.complete"})
                 return
+
+
+def _take_query(scope: Any) -> Any:
+    """
+    The scope for a consumer; the server is left with one without the query, and so are its logs.
+
+    Browsers cannot send headers with a web socket, so there are tokens in the queries of hubs. uvicorn writes them into its log when a web
+    socket is accepted, access log or not.
+    """
+    own = dict(scope)
+    scope["query_string"] = b""
+    return own
 
 
 def _own_path(scope: Any) -> str:

@@ -18,6 +18,7 @@ from signalr_channels.hubs.hub import Hub
 from signalr_channels.hubs.permissions import IsAuthenticated
 from signalr_channels.routing import HubRouter, map_hub
 from signalr_channels.runtime import _runtimes, get_runtime
+from tests.django.answers import read_answer
 
 TIMEOUT = 5.0
 
@@ -70,14 +71,7 @@ async def request(application: Any, method: str, path: str, **more: Any) -> tupl
     """``(status, headers, body)``."""
     communicator = ApplicationCommunicator(application, http_scope(method, path, **more))
     await communicator.send_input({"type": "http.request", "body": b""})
-    start = await communicator.receive_output(TIMEOUT)
-    body = b""
-    while True:
-        part = await communicator.receive_output(TIMEOUT)
-        body += part["body"]
-        if not part.get("more_body"):
-            break
-    await communicator.wait(TIMEOUT)
+    start, body = await read_answer(communicator, TIMEOUT)
     return start["status"], {name.decode(): value.decode() for name, value in start["headers"]}, body
 
 
@@ -290,3 +284,32 @@ async def test_lifespan_starts_and_stops_what_the_process_keeps() -> None:
     await communicator.wait(TIMEOUT)
     assert len(runtime.store) == 0
     assert asyncio.get_running_loop() not in _runtimes
+
+
+@override_settings(CHANNEL_LAYERS={"default": {"BACKEND": "no.such.Layer"}})
+async def test_a_server_whose_settings_are_wrong_does_not_start() -> None:
+    communicator = ApplicationCommunicator(HubRouter([map_hub("hubs/chat", ChatHub)]), {"type": "lifespan"})
+    await communicator.send_input({"type": "lifespan.startup"})
+    failed = await communicator.receive_output(TIMEOUT)
+    assert failed["type"] == "lifespan.startup.failed"
+    assert "no.such.Layer" in failed["message"]
+    await communicator.wait(TIMEOUT)
+
+
+# The query
+
+
+@pytest.mark.parametrize("path", ["/hubs/chat/negotiate", "/hubs/chat", "/elsewhere"])
+async def test_the_server_keeps_no_query_of_a_hub_for_its_log(router: HubRouter, path: str) -> None:
+    scope = http_scope("POST", path, "id=secret", host="x")
+
+    async def receive() -> Any:
+        return {"type": "http.request"}
+
+    async def send(event: Any) -> None:
+        sent.append(event)
+
+    sent: list[Any] = []
+    await asyncio.wait_for(router(scope, receive, send), TIMEOUT)
+    assert sent
+    assert scope["query_string"] == (b"id=secret" if path == "/elsewhere" else b"")
