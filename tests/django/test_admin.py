@@ -15,7 +15,6 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone, translation
 
-from signalr_channels import admin as admin_module
 from signalr_channels.conf import CLASSIC_FIELDS, FIELDS
 from signalr_channels.explanations import EXPLANATIONS, explain
 from signalr_channels.history import write_batch
@@ -183,7 +182,7 @@ def test_the_page_of_a_live_connection_says_nothing_of_an_end(admin_client: Clie
 
 
 def test_a_long_life_shows_its_last_events(admin_client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(admin_module, "EVENTS_SHOWN", 3)
+    monkeypatch.setattr("signalr_channels.admin.connections.EVENTS_SHOWN", 3)
     populate(event("connected", time=now()), *(event("reconnected", time=now(), detail=f"no. {number}") for number in range(5)))
 
     response = admin_client.get(page(Connection.objects.get()))
@@ -264,7 +263,7 @@ def test_an_empty_list_says_why(admin_client: Client, settings: Any) -> None:
 
 
 def test_a_huge_list_counts_only_its_beginning(admin_client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(admin_module, "MAXIMUM_ROWS", 60)
+    monkeypatch.setattr("signalr_channels.admin.history.MAXIMUM_ROWS", 60)
     populate(*(event("connected", f"c{number}", time=now()) for number in range(70)))
 
     response = admin_client.get(CONNECTIONS)

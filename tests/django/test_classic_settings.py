@@ -67,15 +67,6 @@ def test_there_are_no_other_settings() -> None:
     assert dataclasses.asdict(ClassicSettings()) == {name: default for _, name, default in MIRRORED} | OUR_OWN
 
 
-@pytest.mark.parametrize("name", sorted(CLASSIC_FIELDS))
-def test_every_setting_says_what_it_is(name: str) -> None:
-    setting = CLASSIC_FIELDS[name]
-    assert setting.metadata["text"].endswith(".")
-    if isinstance(setting.default, (int, float)) and not isinstance(setting.default, bool):
-        assert setting.metadata["unit"]
-        assert setting.metadata["minimum"] is not None
-
-
 def test_settings_cannot_be_changed_in_place() -> None:
     with pytest.raises(dataclasses.FrozenInstanceError):
         classic_settings().KEEP_ALIVE = 1  # type: ignore[misc]

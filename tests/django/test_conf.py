@@ -10,7 +10,7 @@ from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from django.test import override_settings
 
-from signalr_channels.conf import FIELDS, HUB_SETTINGS, SignalRSettings, get_settings, hub_settings, setting_problems
+from signalr_channels.conf import CLASSIC_FIELDS, FIELDS, HUB_SETTINGS, SignalRSettings, get_settings, hub_settings, setting_problems
 from signalr_channels.hubs.filters import HubFilter
 from signalr_channels.hubs.hub import Hub
 
@@ -156,12 +156,11 @@ def test_what_a_hub_may_not_set_is_said_with_its_name(own: dict[str, Any], probl
 # Documentation
 
 
-@pytest.mark.parametrize("name", sorted(FIELDS))
-def test_every_setting_says_what_it_is(name: str) -> None:
-    setting = FIELDS[name]
+@pytest.mark.parametrize("setting", [*FIELDS.values(), *CLASSIC_FIELDS.values()], ids=lambda setting: setting.name)
+def test_every_setting_says_what_it_is(setting: dataclasses.Field[Any]) -> None:
     assert setting.metadata["text"].endswith(".")
     if isinstance(setting.default, (int, float)) and not isinstance(setting.default, bool):
         assert setting.metadata["unit"]
         assert setting.metadata["minimum"] is not None
     assert not isinstance(setting.default, (list, dict, set))  # they would be shared
-    assert setting.metadata["hub"] == (name in HUB_SETTINGS)
+    assert not setting.metadata["hub"] or setting.name in HUB_SETTINGS
