@@ -69,7 +69,7 @@ def _with_defaults(decode: ArgumentDecoder, shorter: Sequence[ArgumentDecoder]) 
 
 def _with_progress(decode: ArgumentDecoder, method: HubMethod) -> ArgumentDecoder:
     """Fill the last parameter, and what was left out in front of it; the call replaces it where a client hears of progress."""
-    defaults = tuple(parameter.default for parameter in method.parameters)
+    defaults = tuple(parameter.default for parameter in method.parameters if not parameter.is_upload)
 
     def decode_and_fill(raw: msgspec.Raw) -> Sequence[Any]:
         arguments = decode(raw)

@@ -1,20 +1,116 @@
-"""Streams in both directions: items a hub method sends while it runs, and items a client sends meanwhile."""
+"""
+Streaming invocations: a hub method whose items are sent to the client as they come.
+
+They need no slot, so any number of them runs besides plain invocations.
+
+Source: reference sections 4.6, 4.7, 5.1.
+"""
 
 from __future__ import annotations
 
 import asyncio
-from collections import deque
-from collections.abc import AsyncIterator, Callable, Generator
-from typing import Any
-
-import msgspec
+import logging
+from collections.abc import AsyncIterator, Generator, Sequence
+from typing import TYPE_CHECKING, Any
 
 from signalr_channels.connections.connection import Connection
 from signalr_channels.connections.transports import Primed
-from signalr_channels.exceptions import ArgumentBindingError, ConnectionClosed, HubException
-from signalr_channels.protocols.messages import StreamItem
+from signalr_channels.exceptions import ArgumentBindingError, InvocationNotPermitted
+from signalr_channels.hubs.completions import fail, log_failure, refuse, refuse_arguments, refuse_permission, refuse_unknown
+from signalr_channels.hubs.invocations import check_permission
+from signalr_channels.hubs.methods import HubMethod
+from signalr_channels.hubs.upload_streams import UploadStream, close_uploads, merge_uploads, open_uploads
+from signalr_channels.protocols.messages import CancelInvocation, Completion, StreamInvocation, StreamItem
 
-__all__ = ["NextOrFlush", "UploadStream", "send_items"]
+if TYPE_CHECKING:
+    from signalr_channels.hubs.session import HubSession
+
+__all__ = ["NextOrFlush", "cancel_stream", "invoke_stream", "send_items"]
+
+logger = logging.getLogger("signalr_channels.hubs")
+
+
+def invoke_stream(session: HubSession, message: StreamInvocation) -> None:
+    """Call a streaming hub method, in a task of its own."""
+    bound = session.methods.get(message.target.lower())
+    if bound is None:
+        refuse_unknown(session, message)
+        return
+    method, invocation_id = bound.method, message.invocation_id
+    if not method.is_streaming:
+        text = f"The client attempted to invoke the non-streaming '{method.name}' method with a streaming invocation."
+        refuse(session, invocation_id, text)
+        return
+    try:
+        arguments = bound.decode(message.arguments)
+    except ArgumentBindingError as error:
+        refuse_arguments(session, message, method, error)
+        return
+    if session.streams is None:
+        session.streams = {}
+    if invocation_id in session.streams:
+        refuse(session, invocation_id, f"Invocation ID '{invocation_id}' is already in use.")
+        return
+    uploads = open_uploads(session, message, bound)
+    if uploads is not None:
+        task = session.spawn(_run(session, invocation_id, method, merge_uploads(method, arguments, uploads)))
+        session.streams[invocation_id] = task
+        task.add_done_callback(lambda task: _ended(session, message, uploads, task))
+
+
+def cancel_stream(session: HubSession, message: CancelInvocation) -> None:
+    """The client wants no more items. An unknown id means nothing: the stream may just have ended."""
+    if session.streams is not None and (task := session.streams.get(message.invocation_id)) is not None:
+        task.cancel()
+
+
+async def _run(session: HubSession, invocation_id: str, method: HubMethod, arguments: Sequence[Any]) -> None:
+    try:
+        if method.permission_classes:
+            await check_permission(session, method, arguments)
+        items = await session.dispatcher.invoke(session.new_hub(), method, arguments)
+    except InvocationNotPermitted:
+        refuse_permission(session, invocation_id, method)
+    except Exception as error:
+        fail(session, invocation_id, method, error)
+    else:
+        await _stream(session, invocation_id, method, items)
+
+
+async def _stream(session: HubSession, invocation_id: str, method: HubMethod, items: Any) -> None:
+    """Send the items and the completion."""
+    if not hasattr(items, "__aiter__"):
+        text = f"The value returned by the streaming method '{method.name}' is not a ChannelReader<> or IAsyncEnumerable<>."
+        refuse(session, invocation_id, text)
+        return
+    iterator = items.__aiter__()
+    try:
+        await send_items(session.connection, invocation_id, iterator)
+    except asyncio.CancelledError:
+        pass  # by the client, or by the end of the connection: an orderly end either way
+    except Exception as error:
+        # Answered in here: hub tests see the error that is being handled when the completion is sent.
+        log_failure(session, method, error)
+        await _close_iterator(iterator, method)  # it is still open if an item could not be encoded
+        _free_id(session, invocation_id, asyncio.current_task())
+        refuse(session, invocation_id, session.dispatcher.describe("An error occurred on the server while streaming results.", error))
+        return
+    await _close_iterator(iterator, method)
+    _free_id(session, invocation_id, asyncio.current_task())
+    session.connection.send(Completion(invocation_id=invocation_id))
+
+
+def _ended(session: HubSession, message: StreamInvocation, uploads: Sequence[UploadStream], task: asyncio.Task[Any]) -> None:
+    close_uploads(session, message.stream_ids, uploads)
+    _free_id(session, message.invocation_id, task)
+    if task.cancelled():  # before its first item
+        session.connection.send(Completion(invocation_id=message.invocation_id))
+
+
+def _free_id(session: HubSession, invocation_id: str, task: asyncio.Task[Any] | None) -> None:
+    """Before the completion is sent: the client may use the id again at once."""
+    if session.streams is not None and session.streams.get(invocation_id) is task:
+        del session.streams[invocation_id]
 
 
 class NextOrFlush:
@@ -67,73 +163,11 @@ async def send_items(connection: Connection, invocation_id: str, iterator: Async
         connection.uncork()
 
 
-class UploadStream:
-    """
-    An async iterator over what a client sends.
-
-    It holds at most ``capacity`` items; when it is full, :meth:`offer` says so and the connection is read no further.
-    """
-
-    def __init__(self, decode: Callable[[msgspec.Raw], Any], capacity: int, on_room: Callable[[], None]) -> None:
-        """
-        Args:
-            decode: Converts an item; raises :exc:`ArgumentBindingError`.
-            capacity: How many items may wait.
-            on_room: Called when a full stream has room again.
-        """
-        self._decode = decode
-        self._capacity = capacity
-        self._on_room = on_room
-        self._items: deque[Any] = deque()
-        self._end: Exception | None = None
-        self._wake: asyncio.Future[None] | None = None
-        self._was_full = False
-
-    def offer(self, item: msgspec.Raw, *, detailed_errors: bool) -> bool:
-        """Take an item. False while there is no room for it; an item that cannot be converted ends the stream."""
-        if self._end is not None:
-            return True
-        if len(self._items) >= self._capacity:
-            self._was_full = True
-            return False
+async def _close_iterator(iterator: Any, method: HubMethod) -> None:
+    """Run the ``finally`` blocks of a generator that is not read to its end."""
+    close = getattr(iterator, "aclose", None)
+    if close is not None:
         try:
-            self._items.append(self._decode(item))
-        except ArgumentBindingError as error:
-            detail = f" {error.kind}: {error.text}" if detailed_errors else ""
-            self.end(HubException(f"Failed to bind Stream message.{detail}"))
-        self._wake_reader()
-        return True
-
-    def end(self, error: Exception | None = None) -> None:
-        """No item follows. ``error`` is raised in the reader after the items before it."""
-        if self._end is None:
-            self._end = error if error is not None else StopAsyncIteration()
-            self._wake_reader()
-
-    def abandon(self) -> None:
-        """Nobody reads any more: drop what is there and what follows."""
-        self._end = ConnectionClosed("The stream's invocation has ended.")
-        self._items.clear()
-        self._make_room()
-
-    def __aiter__(self) -> UploadStream:
-        return self
-
-    async def __anext__(self) -> Any:
-        while not self._items:
-            if self._end is not None:
-                raise self._end
-            self._wake = asyncio.get_running_loop().create_future()
-            await self._wake
-        item = self._items.popleft()
-        self._make_room()
-        return item
-
-    def _make_room(self) -> None:
-        if self._was_full:
-            self._was_full = False
-            self._on_room()
-
-    def _wake_reader(self) -> None:
-        if self._wake is not None and not self._wake.done():
-            self._wake.set_result(None)
+            await close()
+        except Exception as error:
+            logger.error("Streaming method %s failed while it was closed", method.name, exc_info=error)

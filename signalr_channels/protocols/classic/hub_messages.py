@@ -14,10 +14,10 @@ from typing import Any, Union
 import msgspec
 from msgspec import Raw
 
-from signalr_channels.exceptions import LocalProtocolError, RemoteProtocolError
+from signalr_channels.exceptions import RemoteProtocolError
 from signalr_channels.protocols.base import Data
 from signalr_channels.protocols.classic.lenient_json import mend_text
-from signalr_channels.protocols.core.binding_errors import DECODE_ERRORS, ENCODE_ERRORS
+from signalr_channels.protocols.core.binding_errors import DECODE_ERRORS, ENCODE_ERRORS, cannot_encode
 from signalr_channels.protocols.core.json_protocol import encode_checked, encode_value
 from signalr_channels.protocols.core.json_reader import JsonReader, JsonSyntaxError, JsonTextError, TokenKind, decode_text, is_too_deep
 from signalr_channels.protocols.messages import NO_RESULT
@@ -257,7 +257,7 @@ def encode_response(
         if error_data is not None and error_data is not NO_RESULT:
             members.append(b'"D":' + encode_checked(error_data))
     except ENCODE_ERRORS as fault:
-        raise LocalProtocolError(str(fault), kind=type(fault).__name__) from fault
+        raise cannot_encode(fault) from fault
     return escape_line_separators(b"{" + b",".join(members) + b"}")
 
 
@@ -279,7 +279,7 @@ def encode_progress(invocation_id: str | None, value: Any, state: Mapping[str, A
         outer, inner = encode_value(f"P|{invocation_id or ''}"), encode_value(invocation_id)
         data = b"".join((start, b'"I":', outer, b',"P":{"I":', inner, b',"D":', encode_checked(value), b"}}"))
     except ENCODE_ERRORS as fault:
-        raise LocalProtocolError(str(fault), kind=type(fault).__name__) from fault
+        raise cannot_encode(fault) from fault
     return escape_line_separators(data)
 
 

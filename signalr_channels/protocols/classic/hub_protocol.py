@@ -17,7 +17,7 @@ from signalr_channels.protocols.base import Data, HubProtocol, MessageSplitter, 
 from signalr_channels.protocols.classic.hub_messages import MAXIMUM_DEPTH, TOO_DEEP, escape_line_separators
 from signalr_channels.protocols.classic.lenient_json import lenient_plan, mend_text, number_text
 from signalr_channels.protocols.core.annotations import all_types, annotation_info, check_annotations, tuple_of
-from signalr_channels.protocols.core.binding_errors import DECODE_ERRORS, ENCODE_ERRORS, wrong_count
+from signalr_channels.protocols.core.binding_errors import DECODE_ERRORS, ENCODE_ERRORS, cannot_encode, wrong_count
 from signalr_channels.protocols.core.json_protocol import SCALARS, check_numbers, encode_value
 from signalr_channels.protocols.core.json_reader import is_too_deep
 from signalr_channels.protocols.messages import HubMessage, Invocation
@@ -118,7 +118,7 @@ class ClassicHubProtocol(HubProtocol):
             if state or not (isinstance(arguments, Raw) or SCALARS.issuperset(map(type, arguments))):
                 check_numbers([arguments, state], data)
         except ENCODE_ERRORS as error:
-            raise LocalProtocolError(str(error), kind=type(error).__name__) from error
+            raise cannot_encode(error) from error
         return escape_line_separators(data)
 
     def transcode(self, json_message: bytes) -> bytes:

@@ -8,14 +8,25 @@ from __future__ import annotations
 
 import msgspec
 
-from signalr_channels.exceptions import ArgumentBindingError
+from signalr_channels.exceptions import ArgumentBindingError, LocalProtocolError
 
-__all__ = ["DECODE_ERRORS", "ENCODE_ERRORS", "array_missing", "conversion_failed", "wrong_count"]
+__all__ = ["DECODE_ERRORS", "ENCODE_ERRORS", "array_missing", "cannot_encode", "conversion_failed", "wrong_count"]
 
 DECODE_ERRORS = (msgspec.MsgspecError, ValueError, ArithmeticError, RecursionError)
 """What decoding raises on bad input: malformed or unfitting values, bytes that are not UTF-8, numbers out of range, endless nesting."""
 ENCODE_ERRORS = (msgspec.MsgspecError, TypeError, ValueError, ArithmeticError, RecursionError)
 """What encoding raises on a value that cannot be written: an unknown type, half a surrogate pair, an integer too large, endless nesting."""
+
+
+def cannot_encode(error: Exception) -> LocalProtocolError:
+    """One of :data:`ENCODE_ERRORS`, and what to do about a type that no hub protocol knows."""
+    text = str(error)
+    if isinstance(error, TypeError):
+        text = (
+            f"{text.rstrip('.')}. What can be sent: texts, numbers, dates, UUIDs, enums, bytes, dataclasses, msgspec Structs, lists and "
+            "dicts of these. Make one of them first; of a QuerySet, list(queryset.values())."
+        )
+    return LocalProtocolError(text, kind=type(error).__name__)
 
 
 def wrong_count(given: int, expected: int) -> ArgumentBindingError:

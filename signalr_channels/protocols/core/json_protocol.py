@@ -19,7 +19,7 @@ from msgspec import UNSET, Raw, UnsetType
 from signalr_channels.exceptions import ArgumentBindingError, LocalProtocolError
 from signalr_channels.protocols.base import Data, HubProtocol, MessageSplitter, TransferFormat
 from signalr_channels.protocols.core.annotations import annotation_info, check_annotations, tuple_of
-from signalr_channels.protocols.core.binding_errors import DECODE_ERRORS, ENCODE_ERRORS, conversion_failed, wrong_count
+from signalr_channels.protocols.core.binding_errors import DECODE_ERRORS, ENCODE_ERRORS, cannot_encode, conversion_failed, wrong_count
 from signalr_channels.protocols.core.framing import SeparatorSplitter
 from signalr_channels.protocols.core.json_messages import Members, build_message, read_members
 from signalr_channels.protocols.core.json_reader import MAXIMUM_DEPTH, is_too_deep
@@ -148,7 +148,7 @@ class JsonHubProtocol(HubProtocol):
                 check_numbers(payload, data)
             return data + SEPARATOR
         except ENCODE_ERRORS as error:
-            raise LocalProtocolError(str(error), kind=type(error).__name__) from error
+            raise cannot_encode(error) from error
 
 
 # Reading

@@ -19,6 +19,7 @@ from signalr_channels.protocols.core.binding_errors import (
     DECODE_ERRORS,
     ENCODE_ERRORS,
     array_missing,
+    cannot_encode,
     conversion_failed,
     wrong_count,
 )
@@ -148,7 +149,7 @@ class MessagePackHubProtocol(HubProtocol):
         try:
             body = encode_value(_to_wire(message))
         except ENCODE_ERRORS as error:
-            raise LocalProtocolError(str(error), kind=type(error).__name__) from error
+            raise cannot_encode(error) from error
         if len(body) > LARGEST_MESSAGE:
             raise LocalProtocolError("Messages over 2GB in size are not supported.", kind="FormatException")
         return encode_length_prefix(len(body)) + body

@@ -16,29 +16,10 @@ from signalr_channels.hubs.hub import Hub
 from signalr_channels.hubs.methods import hub_method
 from signalr_channels.hubs.permissions import HubPermission, PermissionRequest
 from signalr_channels.protocols.endings import CloseReason, Disconnect
+from tests.unit.gates import Gates
 from tests.unit.scripted import CLOSE, HANDSHAKE, PING, TIMEOUT, ScriptedServer, called, completion, eventually, failed, settle
 
 pytestmark = pytest.mark.usefixtures("no_task_left")
-
-
-class Gates:
-    """Doors that hub methods wait behind, and what happened so far."""
-
-    def __init__(self) -> None:
-        self.log: list[Any] = []
-        self._doors: dict[str, asyncio.Event] = {}
-
-    def door(self, name: str) -> asyncio.Event:
-        return self._doors.setdefault(name, asyncio.Event())
-
-    def open(self, *names: str) -> None:
-        for name in names:
-            self.door(name).set()
-
-
-@pytest.fixture
-def gates() -> Gates:
-    return Gates()
 
 
 def make_hub(gates: Gates) -> type[Hub]:
@@ -185,7 +166,7 @@ async def test_a_client_is_turned_away_if_on_connected_raises(
         assert client.connection.disconnect == Disconnect(reason=CloseReason.HUB_ERROR, stop_called=False, exception=error)
         assert server.manager.index.connections == {}
         assert gates.log == []
-    assert "on_connected" in caplog.text
+    assert ("Traceback" in caplog.text) is not isinstance(error, HubException)
 
 
 async def test_hooks_may_be_plain_functions(gates: Gates) -> None:
@@ -540,6 +521,34 @@ async def test_a_result_that_cannot_be_encoded_is_an_error_of_the_call(gates: Ga
         client = server.connect()
         assert await client.call(target) == failed("0", FAILED_INSIDE.format(target))
         assert await client.call("add", 1) == completion("1", 11)
+
+
+async def test_the_log_says_what_to_do_about_a_result_that_cannot_be_encoded(gates: Gates, caplog: pytest.LogCaptureFixture) -> None:
+    async with ScriptedServer(make_hub(gates)) as server:
+        await server.connect().call("unspeakable")
+    assert "What can be sent: texts, numbers, dates" in caplog.text
+    assert "During handling of the above exception" not in caplog.text
+
+
+async def test_the_log_says_which_argument_does_not_fit(gates: Gates, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "signalr_channels.hubs")
+    async with ScriptedServer(make_hub(gates)) as server:
+        await server.connect().call("add", "1")
+    assert "'Expected `int`, got `str` - at `$[0]`'" in caplog.text
+
+
+async def test_a_client_turned_away_with_a_hub_exception_is_no_fault_of_ours(caplog: pytest.LogCaptureFixture) -> None:
+    class FullHub(Hub):
+        async def on_connected(self) -> None:
+            raise HubException("The room is full.")
+
+    caplog.set_level(logging.INFO, "signalr_channels.hubs")
+    async with ScriptedServer(FullHub) as server:
+        client = server.connect()
+        await client.receive()
+        await client.finished()
+    assert [record.levelname for record in caplog.records if "on_connected" in record.message] == ["INFO"]
+    assert "Traceback" not in caplog.text
 
 
 async def test_a_call_that_waited_for_something_cancelled_is_answered() -> None:

@@ -13,7 +13,8 @@ from signalr_channels.exceptions import ArgumentBindingError, ConnectionClosed, 
 from signalr_channels.hubs.filters import HubFilter, HubInvocation, InvokeNext
 from signalr_channels.hubs.hub import Hub
 from signalr_channels.hubs.methods import hub_method
-from signalr_channels.hubs.streams import UploadStream
+from signalr_channels.hubs.progress import NO_PROGRESS, Progress
+from signalr_channels.hubs.upload_streams import UploadStream
 from tests.unit.scripted import CLOSE, PING, ScriptedServer, completion, eventually, failed, settle
 
 pytestmark = pytest.mark.usefixtures("no_task_left")
@@ -46,6 +47,17 @@ class StreamHub(Hub):
     @hub_method
     def count_plain(self, n: int) -> AsyncGenerator[int, None]:
         return counting(n)
+
+    @hub_method
+    async def count_aloud(self, n: int, progress: Progress[int]) -> AsyncIterator[int]:
+        for i in range(n):
+            progress.report(i)
+            yield i
+
+    @hub_method
+    async def copy_aloud(self, source: AsyncIterator[int], most: int = 9, progress: Progress[int] = NO_PROGRESS) -> list[int]:
+        progress.report(most)
+        return [item async for item in source][:most]
 
     @hub_method
     async def count_fail(self, n: int, kind: str) -> AsyncIterator[int]:
@@ -151,7 +163,7 @@ def hub() -> type[StreamHub]:
 # To clients
 
 
-@pytest.mark.parametrize("target", ["count", "countLater", "countPlain"])
+@pytest.mark.parametrize("target", ["count", "countLater", "countPlain", "countAloud"])
 async def test_items_come_in_order_and_then_a_completion_without_a_result(hub: type[StreamHub], target: str) -> None:
     async with ScriptedServer(hub) as server:
         client = server.connect()
@@ -413,6 +425,18 @@ async def test_a_method_may_stream_both_ways(hub: type[StreamHub]) -> None:
         assert await client.receive() == item("0", "B")
         client.complete("s")
         assert await client.receive() == end("0")
+
+
+async def test_a_method_with_an_upload_may_report_progress_to_nobody(hub: type[StreamHub]) -> None:
+    async with ScriptedServer(hub) as server:
+        client = server.connect()
+        for number, arguments in enumerate([(), (1,)]):
+            stream = f"s{number}"
+            client.invoke("CopyAloud", *arguments, streams=[stream])
+            client.item(stream, 3)
+            client.item(stream, 4)
+            client.complete(stream)
+            assert await client.receive() == completion(f"{number}", [3, 4][: 1 if arguments else 2])
 
 
 async def test_items_for_nobody_are_ignored(hub: type[StreamHub]) -> None:
