@@ -18,9 +18,18 @@ from signalr_channels.tokens import ConnectionToken, digest, read_connection_tok
 __all__ = ["accepts_event_stream", "check_not_bound", "find_owner", "find_token"]
 
 
-def find_token(runtime: Runtime, endpoint: HubEndpoint, values: Sequence[str], admission: Admission) -> ConnectionToken:
+def find_token(
+    runtime: Runtime, endpoint: HubEndpoint, values: Sequence[str], admission: Admission, *, is_opening: bool = True
+) -> ConnectionToken:
     """
     The token of a request's ``id``.
+
+    Args:
+        runtime: This process.
+        endpoint: The hub.
+        values: What the query has for ``id``.
+        admission: Who asks.
+        is_opening: Whether the request wants a transport; see :func:`_ended`.
 
     Raises:
         Refusal: 400 without an id; 404 for one that is unknown, ended, of another hub or another user.
@@ -35,7 +44,7 @@ def find_token(runtime: Runtime, endpoint: HubEndpoint, values: Sequence[str], a
     if token.user != digest(admission.user_identifier):
         raise _unknown("The connection token belongs to another user: did somebody log in or out after negotiating?")
     if runtime.store.has_ended(token.connection_id) and token.connection_id not in runtime.lingering:
-        raise _unknown("The connection of this token has ended; the client has to negotiate anew.")
+        raise _ended(is_opening)
     return token
 
 
@@ -47,7 +56,7 @@ async def find_owner(runtime: Runtime, endpoint: HubEndpoint, token: ConnectionT
         runtime: This process.
         endpoint: The hub.
         token: The request's token.
-        may_claim: Whether the request opens a transport, so that this process becomes the owner if nobody is.
+        may_claim: Whether the request wants a transport, so that this process becomes the owner if nobody is.
         ask: Whether other processes may own it; a web socket without stateful reconnect lives where it was opened.
 
     Returns:
@@ -64,7 +73,7 @@ async def find_owner(runtime: Runtime, endpoint: HubEndpoint, token: ConnectionT
     if ask and runtime.ownership is not None and token.arbiter:
         owner = await runtime.ownership.locate(connection_id, token.arbiter, may_claim=may_claim and is_fresh)
         if owner == GONE:
-            raise _unknown("The connection of this token has ended; the client has to negotiate anew.")
+            raise _ended(may_claim)
     if owner is not None:
         return owner
     if not is_fresh:
@@ -74,6 +83,18 @@ async def find_owner(runtime: Runtime, endpoint: HubEndpoint, token: ConnectionT
 
 def _unknown(detail: str) -> Refusal:
     return Refusal(404, NOT_FOUND_TEXT, reason=CloseReason.UNAUTHORIZED, detail=detail)
+
+
+def _ended(is_opening: bool) -> Refusal:
+    """
+    A request of a connection that has ended. The history has a row for one that wants a transport, since its client did not notice.
+
+    What is posted or deleted after the end is late, and harmless: @microsoft/signalr 10.0 sends a Close and a ``DELETE`` side by side
+    when it stops long polling.
+    """
+    if not is_opening:
+        return Refusal(404, NOT_FOUND_TEXT)
+    return _unknown("The connection of this token has ended; the client has to negotiate anew.")
 
 
 def check_not_bound(runtime: Runtime, connection_id: str, transport: str) -> None:
@@ -87,7 +108,7 @@ def check_not_bound(runtime: Runtime, connection_id: str, transport: str) -> Non
         if opened.connection.transport.name != transport:
             detail = f"The connection is bound to {opened.connection.transport.name} already."
             raise Refusal(400, "Cannot change transports mid-connection", reason=CloseReason.PROTOCOL_ERROR, detail=detail)
-        raise Refusal(409, reason=CloseReason.PROTOCOL_ERROR, detail="The connection of this token is open already.")
+        raise Refusal(409, reason=CloseReason.PROTOCOL_ERROR, detail="The connection of this token is there already.")
     if connection_id in runtime.lingering:
         detail = "The connection was bound to longPolling, and has ended."
         raise Refusal(400, "Cannot change transports mid-connection", reason=CloseReason.PROTOCOL_ERROR, detail=detail)

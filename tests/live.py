@@ -16,7 +16,7 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 
@@ -90,6 +90,20 @@ class Process:
         self.process.wait()
 
 
+AnyProcess = TypeVar("AnyProcess", bound=Process)
+
+
+@contextlib.contextmanager
+def running(process: AnyProcess) -> Iterator[AnyProcess]:
+    """Wait until a process listens, and end it after the ``with`` block."""
+    try:
+        process.wait_ready()
+        yield process
+    finally:
+        process.stop()
+        process.log.close()
+
+
 def server_command(application: str, port: int) -> list[str]:
     """uvicorn as documented for production."""
     return [
@@ -111,13 +125,8 @@ class Server(Process):
 @contextlib.contextmanager
 def serve(application: str, *, env: Mapping[str, str] | None = None, port: int | None = None) -> Iterator[Server]:
     """A server process for the length of a ``with`` block."""
-    server = Server(application, env=env, port=port)
-    try:
-        server.wait_ready()
+    with running(Server(application, env=env, port=port)) as server:
         yield server
-    finally:
-        server.stop()
-        server.log.close()
 
 
 def peer_site_environment(database: Path, **env: str) -> dict[str, str]:
@@ -191,13 +200,8 @@ class PeerSite:
 def balance(backends: list[int]) -> Iterator[Process]:
     """A load balancer without sticky sessions before these ports."""
     port = free_port()
-    process = Process([sys.executable, "-m", "tests.round_robin", str(port), *map(str, backends)], port)
-    try:
-        process.wait_ready()
+    with running(Process([sys.executable, "-m", "tests.round_robin", str(port), *map(str, backends)], port)) as process:
         yield process
-    finally:
-        process.stop()
-        process.log.close()
 
 
 @contextlib.contextmanager
@@ -206,13 +210,8 @@ def redis_server(port: int | None = None) -> Iterator[Process]:
     port = port or free_port()
     with tempfile.TemporaryDirectory(prefix="signalr-redis-") as folder:
         options = ["--port", str(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir", folder]
-        process = Process([_redis_executable(), *options], port)
-        try:
-            process.wait_ready()
+        with running(Process([_redis_executable(), *options], port)) as process:
             yield process
-        finally:
-            process.stop()
-            process.log.close()
 
 
 def _redis_executable() -> str:

@@ -194,8 +194,11 @@ class Proxy:
         del self._budgets[direction]
         return data[:left], True
 
+    def _make_link(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> Link:
+        return Link(self, reader, writer)
+
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        link = Link(self, reader, writer)
+        link = self._make_link(reader, writer)
         task = asyncio.current_task()
         assert task is not None
         self._links[link] = task

@@ -93,12 +93,13 @@ class TransportRequestConsumer(_HubRequestConsumer):
         runtime, endpoint = get_runtime(), self._endpoint
         is_poll = method == "GET" and not accepts_event_stream(scope)
         try:
-            token = find_token(runtime, endpoint, query_items(scope["query_string"]).get("id", []), admission)
+            is_opening = method == "GET"
+            token = find_token(runtime, endpoint, query_items(scope["query_string"]).get("id", []), admission, is_opening=is_opening)
             connection_id = token.connection_id
             transport = Transport.LONG_POLLING if is_poll else Transport.SERVER_SENT_EVENTS
-            if method == "GET" and transport not in endpoint.transports:
+            if is_opening and transport not in endpoint.transports:
                 raise Refusal(404, f"{transport.value} transport not supported by this end point type")
-            owner = await find_owner(runtime, endpoint, token, may_claim=method == "GET")
+            owner = await find_owner(runtime, endpoint, token, may_claim=is_opening)
             if owner != HERE:
                 await serve_elsewhere(runtime, endpoint, scope, receive, send, admission, token, owner, headers)
             elif method == "POST":

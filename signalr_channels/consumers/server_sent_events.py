@@ -8,6 +8,7 @@ from typing import Any
 
 from signalr_channels.endpoints import HubEndpoint
 from signalr_channels.gate import Admission
+from signalr_channels.hubs.session import HubSession
 from signalr_channels.protocols.base import EncodedMessage, TransferFormat
 from signalr_channels.protocols.endings import CloseReason
 from signalr_channels.protocols.sse import FIRST_BYTES, encode_event
@@ -22,6 +23,15 @@ __all__ = ["ServerSentEventsTransport", "serve_event_stream"]
 Receive = Callable[[], Awaitable[Any]]
 Send = Callable[[Any], Awaitable[None]]
 Headers = list[tuple[bytes, bytes]]
+
+GOODBYE_GRACE = 2.0
+"""
+Seconds in which a client whose event stream has ended may still say Close.
+
+@microsoft/signalr 10.0 posts its Close and drops the stream in the same moment; the end of the stream mostly comes first. A POST on a
+connection of its own, with TLS and a preflight before it, comes three round trips later. If another POST is under way when the client is
+stopped, its Close is never sent.
+"""
 
 HEADERS: Headers = [
     (b"content-type", b"text/event-stream"),
@@ -99,12 +109,34 @@ async def wait_for_end(runtime: Runtime, opened: OpenConnection, receive: Receiv
     ended = asyncio.ensure_future(opened.wait_ended())
     try:
         await asyncio.wait([gone, ended], return_when=asyncio.FIRST_COMPLETED)
-        if opened.finished is not None and not gone.done():
+        if opened.finished is None:
+            await wait_for_goodbye(opened, ended)
+        elif not gone.done():
             await opened.connection.drain()
     finally:
+        has_left = gone.done()
         for task in (gone, ended):
             task.cancel()
         if opened.finished is None:
-            opened.connection.receive_eof(CloseReason.SERVER_SHUTDOWN if runtime.is_stopping else CloseReason.CLIENT_GONE)
+            is_ours = runtime.is_stopping and not has_left
+            opened.connection.receive_eof(CloseReason.SERVER_SHUTDOWN if is_ours else CloseReason.CLIENT_GONE)
     assert opened.finished is not None
     await asyncio.shield(opened.finished)
+
+
+async def wait_for_goodbye(opened: OpenConnection, ended: asyncio.Future[None]) -> None:
+    """
+    The client has dropped its event stream: return when it has said Close, or does not within ``GOODBYE_GRACE``.
+
+    Meanwhile nothing is written. What the client posts is taken: it sent that before it left, or knows no more than we do that it has
+    left. Another request for a transport is answered as while there is one, and whatever else ends the connection does so at once.
+    Without a handshake, and without a hub, there is no Close to wait for.
+    """
+    session = opened.session
+    if not isinstance(session, HubSession) or opened.connection.hub_protocol is None:
+        return
+    opened.connection.detach()
+    session.lose_reader()
+    if not session.hear_goodbye():
+        await asyncio.wait([ended], timeout=GOODBYE_GRACE)
+        session.hear_goodbye()

@@ -127,15 +127,5 @@ class PageProxy(Proxy):
         self.is_black_hole = True
         self.freeze()
 
-    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        link = PageLink(self, reader, writer)
-        task = asyncio.current_task()
-        assert task is not None
-        self._links[link] = task
-        try:
-            await link.run()
-        except asyncio.CancelledError:
-            # By stop(), which waits for it. Streams would report a task of theirs that ends so.
-            pass
-        finally:
-            del self._links[link]
+    def _make_link(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> PageLink:
+        return PageLink(self, reader, writer)

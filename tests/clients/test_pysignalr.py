@@ -13,12 +13,10 @@ import pytest
 from pysignalr.client import SignalRClient
 from pysignalr.exceptions import AuthorizationError
 
+from tests.clients.refused_calls import REFUSED_CALLS
 from tests.live import PeerSite, free_port, serve_peer_site
 
 DEADLINE = 15.0
-WRONG_COUNT = (
-    "Failed to invoke 'Add' due to an error on the server. InvalidDataException: Invocation provides 1 argument(s) but target expects 2."
-)
 
 
 class Client:
@@ -106,14 +104,7 @@ async def test_messages_to_caller_others_and_groups(peer_site: PeerSite) -> None
         assert two.messages.empty()
 
 
-@pytest.mark.parametrize(
-    ("method", "arguments", "text"),
-    [
-        ("FailHub", ["no"], "An unexpected error occurred invoking 'FailHub' on the server. HubException: no"),
-        ("Nope", [], "Failed to invoke 'Nope' due to an error on the server. HubException: Method does not exist."),
-        ("Add", [1], WRONG_COUNT),
-    ],
-)
+@pytest.mark.parametrize(("method", "arguments", "text"), REFUSED_CALLS)
 async def test_errors(peer_site: PeerSite, method: str, arguments: list[Any], text: str) -> None:
     async with connected(f"{peer_site.url}/peer") as client:
         await client.client.send(method, arguments, client.ignore)

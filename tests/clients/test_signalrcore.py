@@ -11,12 +11,10 @@ from typing import Any
 import pytest
 from signalrcore.hub_connection_builder import HubConnectionBuilder
 
+from tests.clients.refused_calls import REFUSED_CALLS
 from tests.live import PeerSite
 
 DEADLINE = 15.0
-WRONG_COUNT = (
-    "Failed to invoke 'Add' due to an error on the server. InvalidDataException: Invocation provides 1 argument(s) but target expects 2."
-)
 
 
 class Client:
@@ -90,14 +88,7 @@ def test_messages_to_caller_others_and_groups(peer_site: PeerSite) -> None:
         assert two.messages.empty()
 
 
-@pytest.mark.parametrize(
-    ("method", "arguments", "text"),
-    [
-        ("FailHub", ["no"], "An unexpected error occurred invoking 'FailHub' on the server. HubException: no"),
-        ("Nope", [], "Failed to invoke 'Nope' due to an error on the server. HubException: Method does not exist."),
-        ("Add", [1], WRONG_COUNT),
-    ],
-)
+@pytest.mark.parametrize(("method", "arguments", "text"), REFUSED_CALLS)
 def test_errors(peer_site: PeerSite, method: str, arguments: list[Any], text: str) -> None:
     with connected(f"{peer_site.url}/peer") as client:
         client.connection.invoke(method, arguments)

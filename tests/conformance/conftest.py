@@ -6,10 +6,13 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.conformance.stage import hub
 from tests.live import PeerSite, serve_peer_site
 from tests.tasks import no_task_left
 
-__all__ = ["no_task_left"]
+__all__ = ["hub", "no_task_left"]
+
+pytest.register_assert_rewrite("tests.conformance.table")
 
 
 @pytest.fixture(scope="session")

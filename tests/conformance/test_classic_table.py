@@ -7,12 +7,11 @@ That the judges have their cases, and that these agree, is checked when they run
 from __future__ import annotations
 
 import dataclasses
-import json
 import re
 
 import pytest
 
-from tests.conformance.test_table import KNOWN_DIFFERENCES, TESTS, Row, problems, read_rows
+from tests.conformance.table import TESTS, Row, TableTests, problems, read_rows
 from tests.peers.evidence import CLAIM, PAGE
 
 SECTIONS = {
@@ -46,32 +45,17 @@ def classic_problems(row: Row) -> list[str]:
     return found + problems(dataclasses.replace(row, evidence=evidence))
 
 
-ROWS = read_rows(PAGE.read_text())
+class TestTheTable(TableTests):
+    page = PAGE.read_text()
+    sections = SECTIONS
+    judges = ("classic-client", "wire-classic")
 
 
-@pytest.mark.parametrize("row", ROWS, ids=lambda row: f"{row.section} line {row.line}")
+@pytest.mark.parametrize("row", read_rows(TestTheTable.page), ids=lambda row: f"{row.section} line {row.line}")
 def test_a_row_has_a_test_that_exists_a_judge_or_a_reason(row: Row) -> None:
     assert row.section in SECTIONS
     assert row.rule
     assert not classic_problems(row)
-
-
-def test_every_section_has_a_row() -> None:
-    assert {row.section for row in ROWS} == SECTIONS
-
-
-def test_no_rule_is_there_twice() -> None:
-    rules = [(row.section, row.rule) for row in ROWS]
-    assert len(set(rules)) == len(rules)
-
-
-def test_every_difference_of_the_recordings_is_on_the_page() -> None:
-    """With its reason, word by word."""
-    page, known = PAGE.read_text(), json.loads(KNOWN_DIFFERENCES.read_text())
-    entries = known["classic-client"] + known["wire-classic"]
-    for entry in entries:
-        assert f"- `{entry['pattern']}`: {entry['reason']}\n" in page
-    assert len([line for line in page.splitlines() if line.startswith("- `") and "`: " in line]) == len(entries)
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import AsyncIterator
 from types import SimpleNamespace
@@ -10,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from signalr_channels import Disconnect, Hub, hub_method
+from signalr_channels import Hub
 from signalr_channels.endpoints import HubEndpoint
 from tests.conformance.asgi import SSE, Site, Socket
+from tests.conformance.stage import StageHub
 from tests.integration.raw import call
-from tests.peer_site.hubs import PeerHub
 from tests.unit.scripted import settle
 
 HANDSHAKE = '{"protocol":"json","version":2}\x1e'
@@ -22,32 +21,6 @@ UNKNOWN = (404, b"No Connection with that ID")
 CLOSE = '{"type":7}\x1e'
 PING = '{"type":6}\x1e'
 FAILED = "Connection closed with an error."
-
-
-class StageHub(PeerHub):
-    log: list[Any]
-    gate: asyncio.Event
-
-    async def on_disconnected(self, disconnect: Disconnect) -> None:
-        self.log.append((str(disconnect.reason), str(disconnect.exception or "")))
-
-    @hub_method
-    async def wait(self) -> str:
-        await self.gate.wait()
-        return "waited"
-
-    @hub_method
-    async def note(self, text: str) -> None:
-        self.log.append(text)
-
-    @hub_method
-    async def who(self) -> str:
-        return str(self.context.user.name)
-
-
-@pytest.fixture
-def hub() -> type[StageHub]:
-    return type("StageHub", (StageHub,), {"log": [], "gate": asyncio.Event()})
 
 
 @pytest.fixture
@@ -387,7 +360,7 @@ async def test_the_window_is_the_disconnect_timeout(site: Site, hub: type[StageH
     assert hub.log == []
     site.tick(16)
     await settle()
-    assert hub.log == [("client_gone", "")]
+    assert hub.log == [("client_gone", None)]
     assert (await site.socket(url).refused()).brief == UNKNOWN
 
 

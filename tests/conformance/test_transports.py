@@ -12,14 +12,15 @@ from typing import Any
 
 import pytest
 
-from signalr_channels import Disconnect, Hub, hub_method
+from signalr_channels import Hub
+from signalr_channels.consumers import server_sent_events
 from signalr_channels.endpoints import HubEndpoint
 from signalr_channels.protocols.messages import Invocation
 from tests.conformance.asgi import SSE, Answer, Polls, Site
+from tests.conformance.stage import StageHub
 from tests.conformance.wire import Request, raw_socket, request
 from tests.integration.raw import HANDSHAKE, SEPARATOR, call, negotiate
 from tests.live import serve_peer_site
-from tests.peer_site.hubs import PeerHub
 from tests.unit.scripted import eventually, settle
 
 REQUIRED = (400, b"Connection ID required")
@@ -38,40 +39,6 @@ GET, EVENTS, POST, DELETE = ("GET", NONE), ("GET", SSE), ("POST", NONE), ("DELET
 """The four kinds of requests: a poll, an event stream, a post, a farewell."""
 
 
-class StageHub(PeerHub):
-    """Writes down what happens, and waits when it is told to."""
-
-    log: list[Any]
-    gate: asyncio.Event
-
-    async def on_disconnected(self, disconnect: Disconnect) -> None:
-        self.log.append((str(disconnect.reason), disconnect.exception))
-
-    @hub_method
-    async def wait(self) -> str:
-        await self.gate.wait()
-        return "waited"
-
-    @hub_method
-    async def note(self, text: str) -> None:
-        self.log.append(text)
-
-    @hub_method
-    async def request(self) -> list[str]:
-        """Of the request that opened the connection: query, and the header named test."""
-        headers = dict(self.context.scope["headers"])
-        return [self.context.scope["query_string"].decode().partition("&")[2], headers.get(b"test", b"").decode()]
-
-    @hub_method
-    async def who(self) -> str:
-        return str(self.context.user.name)
-
-
-@pytest.fixture
-def hub() -> type[StageHub]:
-    return type("StageHub", (StageHub,), {"log": [], "gate": asyncio.Event()})
-
-
 @pytest.fixture
 async def site(hub: type[Hub]) -> AsyncIterator[Site]:
     endpoints: dict[str, dict[str, Any]] = {
@@ -84,6 +51,12 @@ async def site(hub: type[Hub]) -> AsyncIterator[Site]:
     }
     async with Site(*(HubEndpoint(path, hub, options) for path, options in endpoints.items())) as site:
         yield site
+
+
+@pytest.fixture
+def no_grace(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody waits for the Close of a client that has dropped its event stream; see test_goodbyes.py."""
+    monkeypatch.setattr(server_sent_events, "GOODBYE_GRACE", 0.0)
 
 
 def result(value: Any, invocation_id: str = "0") -> bytes:
@@ -199,6 +172,7 @@ async def test_what_cannot_be_posted_or_deleted(site: Site) -> None:
     assert (await events.delete()).brief == NO_DELETE
 
 
+@pytest.mark.usefixtures("no_grace")
 async def test_requests_for_a_connection_that_has_ended(site: Site) -> None:
     events, polls = await site.events("/hub"), await site.polls("/hub")
     events.stream.cut()
@@ -401,6 +375,7 @@ async def test_event_streams_carry_text_only(site: Site) -> None:
     assert await events.stream.chunk() is None
 
 
+@pytest.mark.usefixtures("no_grace")
 async def test_an_event_stream_cannot_be_resumed(site: Site, hub: type[StageHub]) -> None:
     events = await site.events("/hub")
     assert (await site.request("GET", events.url, SSE)).brief == (409, b"")

@@ -17,6 +17,7 @@ from signalr_channels.exceptions import BackplaneUnavailable
 from signalr_channels.hubs.lifetime import AudienceKind
 from tests.contracts.sites import EVERYONE, TIMEOUT, Backplane, ServerProcess, eventually, running, to
 from tests.live import redis_server
+from tests.unit.scripted import settle
 
 pytestmark = pytest.mark.usefixtures("no_task_left")
 
@@ -64,8 +65,7 @@ async def test_memberships_are_renewed_three_times_before_they_run_out() -> None
     layer.calls.clear()
     for now in (0.0, 29.0, 30.0, 59.0, 60.0, 89.0, 90.0):
         process.relay.tick(now)
-        await asyncio.sleep(0)
-        await asyncio.sleep(0)
+        await settle()  # also where nothing is to be done
     assert layer.calls == ["group_add"] * 3
     await process.stop()
 
@@ -162,13 +162,11 @@ class SlowLayer(CountingLayer):
         await self._hold("group_discard")
         await super().group_discard(group, channel)
 
-    async def release(self) -> None:
+    def release(self) -> None:
         self.holds = None
         for future in self.held:
             future.set_result(None)
         self.held.clear()
-        for _ in range(10):
-            await asyncio.sleep(0)
 
 
 async def two_processes(layer: SlowLayer) -> tuple[Backplane, ServerProcess, ServerProcess]:
@@ -188,11 +186,10 @@ async def test_one_joins_while_the_last_one_leaves() -> None:
     await process.manager.add_to_group("old", "lobby")
     layer.holds = "group_discard"
     leaving = asyncio.ensure_future(process.manager.remove_from_group("old", "lobby"))
-    await asyncio.sleep(0)
-    await asyncio.sleep(0)
+    await eventually(lambda: layer.held)
     joining = asyncio.ensure_future(process.manager.add_to_group("new", "lobby"))
-    await asyncio.sleep(0)
-    await layer.release()
+    await settle()
+    layer.release()
     await asyncio.wait_for(asyncio.gather(leaving, joining), TIMEOUT)
     await hears(sender, new, to(GROUPS, "lobby"))
     assert old.targets() == []
@@ -206,11 +203,10 @@ async def test_one_connects_while_the_last_one_leaves() -> None:
     await process.manager.add_to_group("old", "lobby")
     layer.holds = "group_discard"
     leaving = asyncio.ensure_future(old.leave())
-    await asyncio.sleep(0)
-    await asyncio.sleep(0)
+    await eventually(lambda: layer.held)
     connecting = asyncio.ensure_future(process.connect("new"))
-    await asyncio.sleep(0)
-    await layer.release()
+    await settle()
+    layer.release()
     _, new = await asyncio.wait_for(asyncio.gather(leaving, connecting), TIMEOUT)
     await hears(sender, new, EVERYONE)
     await new.leave()
@@ -224,10 +220,10 @@ async def test_joining_waits_for_a_membership_that_is_on_its_way() -> None:
     first, second = await process.connect("first"), await process.connect("second")
     layer.holds = "group_add"
     joins = [asyncio.ensure_future(process.manager.add_to_group(client.id, "lobby")) for client in (first, second)]
-    for _ in range(5):
-        await asyncio.sleep(0)
+    await eventually(lambda: layer.held)
+    await settle()
     assert not any(join.done() for join in joins)  # nobody may be told that it is in before messages would reach it
-    await layer.release()
+    layer.release()
     await asyncio.wait_for(asyncio.gather(*joins), TIMEOUT)
     await hears(sender, second, to(GROUPS, "lobby"))
     await backplane.stop()
@@ -238,10 +234,10 @@ async def test_connecting_waits_for_a_membership_that_is_on_its_way() -> None:
     backplane, _, process = await two_processes(layer)
     layer.holds = "group_add"
     connects = [asyncio.ensure_future(process.connect(name, "user")) for name in ("first", "second")]
-    for _ in range(5):
-        await asyncio.sleep(0)
+    await eventually(lambda: layer.held)
+    await settle()
     assert not any(connect.done() for connect in connects)
-    await layer.release()
+    layer.release()
     await asyncio.wait_for(asyncio.gather(*connects), TIMEOUT)
     await backplane.stop()
 
@@ -251,8 +247,7 @@ async def test_a_process_that_stops_while_it_connects_leaves_in_order() -> None:
     backplane, _, process = await two_processes(layer)
     layer.holds = "group_add"
     connecting = asyncio.ensure_future(process.connect("one", "user"))
-    await asyncio.sleep(0)
-    await asyncio.sleep(0)
+    await eventually(lambda: layer.held)
     connecting.cancel()
     await asyncio.wait([connecting])
     layer.holds = None

@@ -33,6 +33,7 @@ from signalr_channels.runtime import get_runtime
 from signalr_channels.signals import lifetime_event
 from signalr_channels.testing import ClientCall, HubCommunicator, HubInvocationError, upload
 from tests.tasks import no_task_left
+from tests.unit.scripted import eventually
 
 __all__ = ["hub_communicator", "no_task_left"]
 
@@ -339,7 +340,10 @@ async def test_handlers_take_calls_instead_of_the_queue() -> None:
 
 
 async def test_what_a_handler_asserts_fails_the_test() -> None:
+    checked: list[str] = []
+
     def check(text: str) -> None:
+        checked.append(text)
         assert text == "hello", "the wrong text"
 
     client = HubCommunicator(ShopHub)
@@ -352,7 +356,7 @@ async def test_what_a_handler_asserts_fails_the_test() -> None:
     with pytest.raises(AssertionError, match="the wrong text"):  # and not only the hub
         await client.ainvoke("Ask", 1)
     await client.asend("SendMessage", "everybody", "hi")
-    await asyncio.sleep(0)
+    await eventually(lambda: len(checked) == 3)
     with pytest.raises(AssertionError, match="the wrong text"):
         await client.stop()
     assert not client.is_started

@@ -10,7 +10,7 @@ from rest_framework_simplejwt.tokens import AccessToken
 
 from tests.peer_site.hubs import log
 from tests.peer_site.pages import page, script
-from tests.peer_site.views import log_in, send_from_async_view, send_from_view
+from tests.peer_site.views import history, log_in, send_from_async_view, send_from_view
 
 
 @csrf_exempt
@@ -31,6 +31,7 @@ def token(request: HttpRequest) -> HttpResponse:
 
 urlpatterns = [
     path("events", events),
+    path("history", history),
     path("token", token),
     path("login", log_in),
     path("send", send_from_view),

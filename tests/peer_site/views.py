@@ -5,6 +5,7 @@ from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.views.decorators.csrf import csrf_exempt
 
 from signalr_channels import get_hub_context
+from signalr_channels.models import LifetimeEvent
 from tests.peer_site.extra_hubs import EverythingHub
 from tests.peer_site.hubs import MESSAGE
 
@@ -29,3 +30,9 @@ async def send_from_async_view(request: HttpRequest) -> HttpResponse:
     """``GET /asend?group=NAME&text=TEXT``."""
     await get_hub_context(EverythingHub).clients.group(request.GET["group"]).asend(MESSAGE, "FromAsyncView", request.GET["text"])
     return HttpResponse("sent")
+
+
+def history(request: HttpRequest) -> HttpResponse:
+    """``GET /history?connection=ID``: kind and reason of its lifetime events, oldest first, as far as they are written."""
+    rows = LifetimeEvent.objects.filter(connection_id=request.GET["connection"]).order_by("id")
+    return JsonResponse([[row.kind, row.reason] for row in rows], safe=False)

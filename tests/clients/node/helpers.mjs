@@ -103,6 +103,15 @@ function recordingWebSocket(frames, endings) {
   };
 }
 
+// What becomes of a connection from now on.
+export function statesOf(connection) {
+  const states = new Queue('a change of state');
+  connection.onreconnecting((error) => states.push({ state: 'reconnecting', error: error?.message }));
+  connection.onreconnected((id) => states.push({ state: 'reconnected', id }));
+  connection.onclose((error) => states.push({ state: 'closed', error: error?.message }));
+  return states;
+}
+
 export function build(url, { direct = false, headers = {}, delays, configure = () => {} } = {}) {
   const frames = new Queue('a frame');
   const endings = new Queue('the end of the web socket');
@@ -117,11 +126,7 @@ export function build(url, { direct = false, headers = {}, delays, configure = (
   if (delays !== undefined) builder.withAutomaticReconnect(delays);
   const connection = builder.build();
   configure(connection);
-  const states = new Queue('a change of state');
-  connection.onreconnecting((error) => states.push({ state: 'reconnecting', error: error?.message }));
-  connection.onreconnected((id) => states.push({ state: 'reconnected', id }));
-  connection.onclose((error) => states.push({ state: 'closed', error: error?.message }));
-  return { connection, inbox: new Inbox(connection), frames, endings, states };
+  return { connection, inbox: new Inbox(connection), frames, endings, states: statesOf(connection) };
 }
 
 // A started connection that is stopped when the test ends.
@@ -165,6 +170,18 @@ export async function logLine(site, isWanted) {
     if (line !== undefined) return line;
     if (Date.now() > deadline) throw new Error(`not in the log: ${isWanted}`);
     await new Promise((resolve) => setTimeout(resolve, 50)); // the log tells nobody of new lines
+  }
+}
+
+// The history of a connection that ends, once its end is written (by each process in its own time): kinds of events, with their reason.
+export async function historyOf(site, id) {
+  const deadline = Date.now() + DEADLINE;
+  for (;;) {
+    const rows = await (await request(`${site}/history?connection=${encodeURIComponent(id)}`)).json();
+    const events = rows.map(([kind, reason]) => (reason ? `${kind} ${reason}` : kind));
+    if (events.some((event) => event.startsWith('disconnected'))) return events;
+    if (Date.now() > deadline) throw new Error(`no end of ${id} in the history: ${events}`);
+    await new Promise((resolve) => setTimeout(resolve, 50)); // the database tells nobody of new rows
   }
 }
 

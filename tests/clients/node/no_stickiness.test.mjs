@@ -4,7 +4,8 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import signalR from '@microsoft/signalr';
 import { MessagePackHubProtocol } from '@microsoft/signalr-protocol-msgpack';
-import { failure, setting, unique, within } from './helpers.mjs';
+import { failure, historyOf, setting, unique, within } from './helpers.mjs';
+import { connect, stop } from './transports/way.mjs';
 
 const site = setting('PEER_URL');
 const { HttpTransportType } = signalR;
@@ -76,3 +77,22 @@ test('stateful reconnect on another process', async (t) => {
     [...Array(20).keys()].map((n) => `${Math.floor(n / 5)}.${n % 5}`),
   );
 });
+
+// Every second goodbye comes to the process that does not have the connection.
+async function leave(t, way) {
+  const ids = [];
+  for (let round = 0; round < 8; round++) {
+    const { connection, id } = await connect(t, `${site}/peer`, { way });
+    if (round % 2) await within(connection.send('Nothing'), 'the answer to a POST');
+    await stop(connection);
+    ids.push(id);
+  }
+  for (const id of ids) {
+    const events = await historyOf(site, id);
+    assert.ok(events.includes('disconnected client_closed'), `${id}: ${events}`);
+  }
+}
+
+test('an event stream that is stopped is a goodbye', (t) => leave(t, 'serverSentEvents json'));
+
+test('long polling that is stopped is a goodbye', (t) => leave(t, 'longPolling json'));

@@ -8,6 +8,7 @@ import pytest
 
 from signalr_channels.connections.transports import FakeTransport, step
 from signalr_channels.protocols.base import EncodedMessage, TransferFormat
+from tests.unit.scripted import eventually, settle
 
 pytestmark = pytest.mark.usefixtures("no_task_left")
 
@@ -41,9 +42,7 @@ async def test_the_rest_of_one_that_waits_can_be_awaited() -> None:
     assert done == []
     task = asyncio.ensure_future(rest)
     first.set_result(None)
-    await asyncio.sleep(0)
-    await asyncio.sleep(0)
-    assert done == ["first"]
+    await eventually(lambda: done == ["first"])
     second.set_result(None)
     await task
     assert done == ["first", "second"]
@@ -77,7 +76,7 @@ async def test_the_rest_can_be_cancelled() -> None:
     rest = step(work())
     assert rest is not None
     task = asyncio.ensure_future(rest)
-    await asyncio.sleep(0)
+    await settle()  # nothing tells that it waits
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task

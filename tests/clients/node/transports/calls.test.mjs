@@ -2,8 +2,8 @@
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { HubConnectionState, Queue, failure, logLine, setting, unique, within } from '../helpers.mjs';
-import { TRANSPORT, build, call, connect, isBinary, range } from './way.mjs';
+import { HubConnectionState, Queue, failure, historyOf, logLine, setting, unique, within } from '../helpers.mjs';
+import { TRANSPORT, build, call, connect, isBinary, range, stop } from './way.mjs';
 
 const site = setting('PEER_URL');
 const hub = `${site}/transports`;
@@ -154,19 +154,30 @@ test('a stopped connection is gone at once and starts again under another id', a
   const { connection, id, states } = await connect(t, hub);
   const group = unique('group');
   await call(connection, 'Join', group);
-  await within(connection.stop(), 'the stop');
+  await stop(connection);
   assert.deepEqual(await states.next(), { state: 'closed', error: undefined });
   const ended = (await logLine(site, (line) => line.startsWith(`ended ${id} `))).slice(`ended ${id} `.length);
   assert.match(ended, {
     webSockets: /^client_closed True False -$/,
     direct: /^client_closed True False -$/,
-    // The client lets go of the event stream before its Close is sent, so either may come first.
-    serverSentEvents: /^(client_closed True False|client_gone False True) -$/,
+    serverSentEvents: /^client_closed True False -$/,
     // It sends a Close and a DELETE side by side; a DELETE alone would let it come back.
     longPolling: /^client_closed True (True|False) -$/,
   }[TRANSPORT]);
   await within(connection.start(), 'the second start');
   assert.notEqual(await call(connection, 'GetConnectionId'), id);
+});
+
+test('the history says of 20 stops that the client closed, and of nothing that was refused', async (t) => {
+  const ids = [];
+  for (let round = 0; round < 20; round++) {
+    const { connection, id } = await connect(t, hub);
+    await stop(connection);
+    ids.push(id);
+  }
+  const expected = TRANSPORT === 'direct' ? ['connected'] : ['negotiated', 'connected'];
+  for (const id of ids) await historyOf(site, id);
+  for (const id of ids) assert.deepEqual(await historyOf(site, id), [...expected, 'disconnected client_closed']);
 });
 
 test('an idle connection lives on', async (t) => {
