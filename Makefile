@@ -56,8 +56,9 @@ docs: $(BIN)/python  ## Build the documentation into docs/_build/html.
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[docs]'
 	$(BIN)/python -m sphinx -W -b html docs docs/_build/html
 
+peer-site: PORT = 8100
 peer-site: $(STAMP)  ## Serve the contract that Microsoft's own clients are pointed at (PORT=8100).
-	@exec $(BIN)/python -m tests.peer_site $(if $(filter 8000,$(PORT)),8100,$(PORT))
+	@exec $(BIN)/python -m tests.peer_site $(PORT)
 
 peers: $(STAMP)  ## Point Microsoft's .NET client and the wire recordings of the folder PEERS= at the peer site.
 	$(BIN)/python -m tests.peers $(PEERS)

@@ -3,13 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+import contextlib
+from collections.abc import Awaitable, Callable, Iterator, MutableMapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from signalr_channels.gate import Refusal
 
-__all__ = ["NOT_FOUND_TEXT", "NO_CACHE", "abort_network", "answer_upgrade", "client_gone", "deny_websocket", "respond"]
+__all__ = [
+    "NOT_FOUND_TEXT",
+    "NO_CACHE",
+    "abort_network",
+    "accept_websocket",
+    "answer_upgrade",
+    "client_gone",
+    "deny_websocket",
+    "respond",
+    "without_query",
+]
 
 NOT_FOUND_TEXT = "No Connection with that ID"
 NO_CACHE = (
@@ -30,16 +41,38 @@ async def respond(send: Send, status: int, body: bytes = b"", *, content_type: b
     await send({"type": "http.response.body", "body": body})
 
 
-def answer_upgrade(scope: Mapping[str, Any], send: Send) -> Send:
+@contextlib.contextmanager
+def without_query(scope: MutableMapping[str, Any]) -> Iterator[None]:
+    """
+    Take the query of a request away from the server while it writes its log.
+
+    Browsers cannot send headers with a web socket, so there are tokens in the queries of hubs. uvicorn logs them when a web socket is
+    accepted or refused, access log or not.
+    """
+    query, scope["query_string"] = scope["query_string"], b""
+    try:
+        yield
+    finally:
+        scope["query_string"] = query
+
+
+async def accept_websocket(scope: MutableMapping[str, Any], send: Send) -> None:
+    """Let a web socket in."""
+    with without_query(scope):
+        await send({"type": "websocket.accept"})
+
+
+def answer_upgrade(scope: MutableMapping[str, Any], send: Send) -> Send:
     """A ``send`` with which an upgrade to what is no web socket is answered like a plain request, as far as the server lets us."""
     can_answer = "websocket.http.response" in (scope.get("extensions") or {})
 
     async def answer(event: Any) -> None:
-        if can_answer:
-            await send({**event, "type": f"websocket.{event['type']}"})
-            await asyncio.sleep(0)  # see deny_websocket
-        elif event["type"] == "http.response.start":
-            await send({"type": "websocket.close"})
+        with without_query(scope):
+            if can_answer:
+                await send({**event, "type": f"websocket.{event['type']}"})
+                await asyncio.sleep(0)  # see deny_websocket
+            elif event["type"] == "http.response.start":
+                await send({"type": "websocket.close"})
 
     return answer
 
@@ -62,18 +95,19 @@ async def client_gone(receive: Callable[[], Awaitable[Any]]) -> None:
         pass
 
 
-async def deny_websocket(scope: Mapping[str, Any], send: Send, refusal: Refusal) -> None:
+async def deny_websocket(scope: MutableMapping[str, Any], send: Send, refusal: Refusal) -> None:
     """
     Turn a web-socket request away with a status, where the server can do that.
 
     Without the ``websocket.http.response`` extension ASGI knows only one way to refuse, which clients see as 403.
     """
-    if "websocket.http.response" not in (scope.get("extensions") or {}):
-        await send({"type": "websocket.close"})
-        return
-    body = refusal.body.encode()
-    headers = [(b"content-length", str(len(body)).encode()), (b"content-type", b"text/plain"), *refusal.headers]
-    await send({"type": "websocket.http.response.start", "status": refusal.status, "headers": headers})
-    await send({"type": "websocket.http.response.body", "body": body})
+    with without_query(scope):
+        if "websocket.http.response" not in (scope.get("extensions") or {}):
+            await send({"type": "websocket.close"})
+            return
+        body = refusal.body.encode()
+        headers = [(b"content-length", str(len(body)).encode()), (b"content-type", b"text/plain"), *refusal.headers]
+        await send({"type": "websocket.http.response.start", "status": refusal.status, "headers": headers})
+        await send({"type": "websocket.http.response.body", "body": body})
     # Let the server close the connection before we return: uvicorn logs an error for an application that is quicker.
     await asyncio.sleep(0)

@@ -124,12 +124,17 @@ class HubRouter:
 
         Raises:
             HubDefinitionError: Two hubs at one path.
+            TypeError: ``endpoints`` is something else.
         """
+        if isinstance(endpoints, (HubEndpoint, ClassicMount)):
+            raise TypeError("HubRouter() takes a list of what map_hub() and its kin give; put it in brackets.")
         self._application = application
         self._http: dict[str, Any] = {}
         self._websocket: dict[str, Any] = {}
         self._classic: dict[str, ClassicConsumer] = {}
         for endpoint in endpoints:
+            if not isinstance(endpoint, (HubEndpoint, ClassicMount)):
+                raise TypeError(f"HubRouter() takes a list of what map_hub() and its kin give, not {endpoint!r} in one")
             if isinstance(endpoint, ClassicMount):
                 if endpoint.path.lower() in (*self._classic, *self._websocket):
                     raise HubDefinitionError(f"Two things are mapped at {endpoint.path!r}; give core and classic clients a path each.")
@@ -138,8 +143,8 @@ class HubRouter:
             path = endpoint.path.lower()
             if path in self._classic:
                 raise HubDefinitionError(f"Two things are mapped at {endpoint.path!r}; give core and classic clients a path each.")
-            if path in self._websocket:
-                raise HubDefinitionError(f"Two hubs are mapped at {endpoint.path!r}.")
+            if (other := self._websocket.get(path)) is not None:
+                raise HubDefinitionError(f"Two hubs are mapped at {endpoint.path!r}: {other.hub_name} and {endpoint.hub_name}.")
             self._websocket[path] = WebSocketConsumer(endpoint)
             self._http[path] = TransportRequestConsumer(endpoint)
             self._http[f"{path}/negotiate".lstrip("/")] = NegotiateConsumer(endpoint)
@@ -156,7 +161,7 @@ class HubRouter:
             target = self._find_classic(_own_path(scope))
         if target is not None:
             # The consumers keep nothing of a request in themselves, so one of each serves all.
-            await target(_take_query(scope), receive, send)
+            await target(_take_query(scope) if kind == "http" else scope, receive, send)
         elif self._application is not None and not (kind == "websocket" and _is_django(self._application)):
             await self._application(scope, receive, send)
         elif kind == "websocket":
@@ -194,10 +199,9 @@ class HubRouter:
 
 def _take_query(scope: Any) -> Any:
     """
-    The scope for a consumer; the server is left with one without the query, and so are its logs.
+    The scope for a consumer; the server is left with one without the query, for its access log.
 
-    Browsers cannot send headers with a web socket, so there are tokens in the queries of hubs. uvicorn writes them into its log when a web
-    socket is accepted, access log or not.
+    Web sockets live too long for a scope of their own each; see :func:`signalr_channels.responses.without_query`.
     """
     own = dict(scope)
     scope["query_string"] = b""

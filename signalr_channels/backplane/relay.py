@@ -226,7 +226,8 @@ class Relay:
             result = await awaitable
         except Exception as error:
             self._note_availability(False, error)
-            raise BackplaneUnavailable(f"The channel layer could not be reached: {type(error).__name__}: {error}") from error
+            text = f"The channel layer (CHANNEL_LAYERS) could not be reached: {type(error).__name__}: {error}"
+            raise BackplaneUnavailable(text) from error
         self._note_availability(True)
         return result
 
@@ -237,7 +238,7 @@ class Relay:
                 logger.info("The channel layer answers again")
             else:
                 self._needs_renewal = True  # it may come back without its memory
-                logger.warning("The channel layer does not answer: %s: %s", type(error).__name__, error)
+                logger.warning("The channel layer (CHANNEL_LAYERS) does not answer: %s: %s", type(error).__name__, error)
 
     # Membership
 

@@ -24,7 +24,7 @@ from signalr_channels.protocols.base import Data, EncodedMessage, TransferFormat
 from signalr_channels.protocols.core import negotiation
 from signalr_channels.protocols.endings import CloseReason
 from signalr_channels.query import query_items
-from signalr_channels.responses import NOT_FOUND_TEXT, abort_network, deny_websocket
+from signalr_channels.responses import NOT_FOUND_TEXT, abort_network, accept_websocket, deny_websocket
 from signalr_channels.runtime import Runtime, get_runtime
 from signalr_channels.sessions import OpenConnection, open_connection
 from signalr_channels.tokens import ConnectionToken, make_connection_id
@@ -154,6 +154,7 @@ class WebSocketConsumer(AsyncConsumer):  # type: ignore[misc]
 
     def __init__(self, endpoint: HubEndpoint) -> None:
         self._endpoint = endpoint
+        self.hub_name = endpoint.hub_name
 
     async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
         """Serve one to its end."""
@@ -196,7 +197,7 @@ class WebSocketConsumer(AsyncConsumer):  # type: ignore[misc]
                 runtime.record(LifetimeEventKind.REJECTED, info, reason=refusal.reason, detail=refusal.detail)
             return None
         dispatcher = runtime.dispatcher_for(self._endpoint)
-        await send({"type": "websocket.accept"})
+        await accept_websocket(scope, send)
         if remote is not None:
             await remote.serve(receive, send, explain_disconnect)
             return None

@@ -122,8 +122,16 @@ def test_settings_of_a_path_lie_over_those_of_the_hub_which_may_change() -> None
 
 
 def test_two_hubs_at_one_path_are_one_too_many() -> None:
-    with pytest.raises(HubDefinitionError, match="Two hubs are mapped at 'HUBS/Chat'"):
+    with pytest.raises(HubDefinitionError, match=r"Two hubs are mapped at 'HUBS/Chat': .*\.ChatHub and .*\.MembersHub"):
         HubRouter([map_hub("hubs/chat", ChatHub), map_hub("HUBS/Chat", MembersHub)])
+
+
+@pytest.mark.parametrize(
+    ("endpoints", "text"), [(map_hub("chat", ChatHub), "put it in brackets"), ([ChatHub], "not <class .*ChatHub'> in one")]
+)
+def test_a_router_takes_a_list_of_what_was_mapped(endpoints: Any, text: str) -> None:
+    with pytest.raises(TypeError, match=text):
+        HubRouter(endpoints)
 
 
 # HTTP

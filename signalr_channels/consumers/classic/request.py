@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
 from signalr_channels.gate import Refusal
@@ -30,7 +30,7 @@ class ClassicRequest:
 
     __slots__ = ("_form", "_query", "callback", "is_websocket", "operation", "scope", "transport", "url")
 
-    def __init__(self, scope: Mapping[str, Any]) -> None:
+    def __init__(self, scope: MutableMapping[str, Any]) -> None:
         self.scope = scope
         self._query = query_items(scope["query_string"])
         self._form = EMPTY
@@ -73,7 +73,7 @@ class ClassicRequest:
         return self.query("groupstoken") or self._form.get("groupstoken")
 
 
-def _whole_path(scope: Mapping[str, Any]) -> str:
+def _whole_path(scope: MutableMapping[str, Any]) -> str:
     """Path with the part a proxy or server puts in front, whether or not the server has it in ``path`` already."""
     path, root = str(scope["path"]), str(scope.get("root_path") or "").rstrip("/")
     return path if path.startswith(root) else root + path
