@@ -6,13 +6,16 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from django.utils.module_loading import import_string
-
 from signalr_channels.conf import HUB_SETTINGS, SignalRSettings, get_settings, hub_settings, setting_problems
 from signalr_channels.exceptions import HubDefinitionError, RemoteProtocolError
+from signalr_channels.hubs.connection_handler import ConnectionHandler
+from signalr_channels.hubs.definition import check_class
 from signalr_channels.hubs.filters import HubFilter
 from signalr_channels.hubs.hub import Hub, hub_name
+from signalr_channels.hubs.loading import load_classes, load_function
+from signalr_channels.hubs.methods import collect_hub_methods
 from signalr_channels.hubs.permissions import HubPermission
+from signalr_channels.hubs.persistent_connection import PersistentConnection
 from signalr_channels.protocols.base import HubProtocol
 from signalr_channels.protocols.core.json_camel_case import CamelCaseJsonHubProtocol
 from signalr_channels.protocols.core.json_protocol import JsonHubProtocol
@@ -25,7 +28,10 @@ from signalr_channels.protocols.core.negotiation import (
 )
 from signalr_channels.tokens import make_connection_id, new_token
 
-__all__ = ["HubEndpoint", "Negotiated", "hub_protocols"]
+__all__ = ["HUB_BASES", "HubEndpoint", "Negotiated", "hub_protocols"]
+
+HUB_BASES: tuple[type, ...] = (Hub, ConnectionHandler, PersistentConnection)
+"""What can be at a path derives from one of these."""
 
 PROTOCOLS: dict[str, HubProtocol] = {protocol.name: protocol for protocol in (JsonHubProtocol(), MessagePackHubProtocol())}
 CAMEL_CASE_PROTOCOLS: dict[str, HubProtocol] = {**PROTOCOLS, "json": CamelCaseJsonHubProtocol()}
@@ -38,27 +44,9 @@ TRANSPORT_NAMES = {
 
 
 def hub_protocols(options: SignalRSettings) -> tuple[HubProtocol, ...]:
-    """
-    The encodings a hub offers.
-
-    Raises:
-        HubDefinitionError: A name is unknown, or there is none.
-    """
-    if unknown := [name for name in options.HUB_PROTOCOLS if name not in PROTOCOLS]:
-        raise HubDefinitionError(f"HUB_PROTOCOLS: unknown {unknown[0]!r}; there are {', '.join(PROTOCOLS)}.")
-    if not options.HUB_PROTOCOLS:
-        raise HubDefinitionError("HUB_PROTOCOLS: there are no supported protocols.")
+    """The encodings a hub offers."""
     protocols = CAMEL_CASE_PROTOCOLS if options.PROPERTY_NAMES == "camel_case" else PROTOCOLS
     return tuple(protocols[name] for name in options.HUB_PROTOCOLS)
-
-
-def load_classes(entries: Sequence[Any], base: type, what: str) -> tuple[type, ...]:
-    """Classes given as such or by dotted name."""
-    classes = tuple(import_string(entry) if isinstance(entry, str) else entry for entry in entries)
-    for cls in classes:
-        if not (isinstance(cls, type) and issubclass(cls, base)):
-            raise HubDefinitionError(f"{what}: {cls!r} is no subclass of {base.__qualname__}.")
-    return classes
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,6 +75,9 @@ class HubEndpoint:
             path: Where clients connect, such as ``hubs/chat``.
             hub: The hub class.
             overrides: Settings of this path that differ from the hub's.
+
+        Raises:
+            HubDefinitionError: A setting is wrong, or the class cannot work.
         """
         self.path = path.strip("/")
         self.hub = hub
@@ -97,6 +88,17 @@ class HubEndpoint:
             raise HubDefinitionError(f"map_hub({path!r}): " + "; ".join(text for _, text in problems))
         if "PROPERTY_NAMES" in self._overrides:
             raise HubDefinitionError(f"map_hub({path!r}): PROPERTY_NAMES is the same at all paths of a hub; put it into the hub's settings")
+        self._check(f"map_hub({path!r}): ")
+
+    def _check(self, source: str) -> None:
+        """Find mistakes now. A server that starts would answer 500 to everything, or fail when a client leaves."""
+        # No system check sees the settings of a path.
+        load_classes(self._overrides.get("HUB_FILTERS", ()), HubFilter, f"{source}HUB_FILTERS")
+        if (provider := self._overrides.get("USER_IDENTIFIER")) is not None:
+            load_function(provider, f"{source}USER_IDENTIFIER")
+        check_class(self.hub, next(base for base in HUB_BASES if issubclass(self.hub, base)))
+        if issubclass(self.hub, Hub):
+            collect_hub_methods(self.hub)
 
     @property
     def options(self) -> SignalRSettings:

@@ -21,6 +21,7 @@ Every error this package raises.
     │   └── SlowConnection            … because the client did not read
     ├── BackplaneUnavailable          the channel layer could not be reached
     ├── HubDefinitionError            a hub class that cannot work; found at start-up
+    │   └── NotLoadable               … because of a filter, a permission class or the like
     └── WrongContext                  a sync call inside an event loop, or a call that needs a running server
 """
 
@@ -38,6 +39,7 @@ __all__ = [
     "InvocationNotPermitted",
     "LocalProtocolError",
     "MessageTooBig",
+    "NotLoadable",
     "ProtocolError",
     "RemoteProtocolError",
     "RequestRefused",
@@ -189,6 +191,10 @@ class BackplaneUnavailable(SignalRError):
 
 class HubDefinitionError(SignalRError):
     """A hub class that cannot work: two methods with one wire name, or a signature that no client could call."""
+
+
+class NotLoadable(HubDefinitionError):
+    """A filter, permission class or function that a setting or a hub names, and that cannot be imported or used. The text says where."""
 
 
 class WrongContext(SignalRError):

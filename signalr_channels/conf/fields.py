@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 __all__ = ["LISTS", "setting", "unknown_problem", "value_problem"]
@@ -25,6 +25,7 @@ def setting(
     too_small: str = "",
     nullable: bool = False,
     choices: Sequence[str] = (),
+    check: Callable[[Any], str | None] | None = None,
 ) -> Any:
     """
     Declare a setting: a dataclass field whose ``metadata`` holds these arguments.
@@ -39,6 +40,7 @@ def setting(
         too_small: What to say of a lesser number, in place of our own words.
         nullable: Whether it may be None.
         choices: The texts it may be, or may be a list of.
+        check: Says what else is wrong with a value, or with one in a list.
     """
     metadata = {
         "unit": unit,
@@ -49,6 +51,7 @@ def setting(
         "too_small": too_small,
         "nullable": nullable,
         "choices": choices,
+        "check": check,
     }
     if isinstance(default, Mapping):
         # A dict is made anew for each, and has no hash.
@@ -58,8 +61,8 @@ def setting(
 
 def unknown_problem(name: Any, names: Iterable[str]) -> str:
     """That there is no such setting, and which one is nearest."""
-    near = difflib.get_close_matches(str(name), names, n=1)
-    return f"unknown setting {name!r}" + (f"; did you mean {near[0]!r}?" if near else "")
+    near = difflib.get_close_matches(str(name).upper(), names, n=1)
+    return f"unknown setting {name!r}" + (f" (did you mean {near[0]!r}?)" if near else "")
 
 
 def value_problem(declared: dataclasses.Field[Any], value: Any, *, is_finite: bool = False) -> str | None:
@@ -74,11 +77,21 @@ def value_problem(declared: dataclasses.Field[Any], value: Any, *, is_finite: bo
         return f"must be a dict, not {value!r}"
     if annotation == "bool" and not isinstance(value, bool):
         return f"must be True or False, not {value!r}"
-    choices = meta["choices"]
+    if annotation == "str" and not isinstance(value, str):
+        return f"must be a text, not {value!r}"
+    if annotation.startswith("Sequence") and meta["choices"] and not value:
+        return "must not be empty: clients choose from it, and none could connect"
     for one in value if annotation.startswith("Sequence") else [value]:
-        if choices and one not in choices:
-            return f"must be {'of' if one is not value else 'one of'} {', '.join(map(repr, choices))}, not {one!r}"
+        if problem := _choice_problem(meta, one, "of" if one is not value else "one of"):
+            return problem
     return None if meta["minimum"] is None else _number_problem(declared, value, is_finite)
+
+
+def _choice_problem(meta: Mapping[str, Any], value: Any, of: str) -> str | None:
+    if meta["choices"] and value not in meta["choices"]:
+        return f"must be {of} {', '.join(map(repr, meta['choices']))}, not {value!r}"
+    check: Callable[[Any], str | None] | None = meta["check"]
+    return None if check is None else check(value)
 
 
 def _number_problem(declared: dataclasses.Field[Any], value: Any, is_finite: bool) -> str | None:

@@ -54,7 +54,10 @@ def _merge_hub_settings(hub: type) -> SignalRSettings:
     base = get_settings()
     own: dict[str, Any] = {}
     for cls in reversed(hub.__mro__):
-        own.update(cls.__dict__.get("settings", {}))
+        values = cls.__dict__.get("settings", {})
+        if not isinstance(values, Mapping):
+            raise ImproperlyConfigured(f"{cls.__qualname__}.settings must be a dict, not {values!r}.")
+        own.update(values)
     if problems := setting_problems(own, known=HUB_SETTINGS):
         raise ImproperlyConfigured(f"{hub.__qualname__}.settings: " + "; ".join(text for _, text in problems))
     if "HUB_FILTERS" in own:

@@ -9,6 +9,7 @@ from typing import Any
 
 from signalr_channels.conf.classic import classic_setting_problems
 from signalr_channels.conf.fields import setting, unknown_problem, value_problem
+from signalr_channels.conf.values import function_problem, origin_problem
 
 __all__ = ["FIELDS", "HUB_SETTINGS", "SignalRSettings", "setting_problems"]
 
@@ -70,7 +71,12 @@ class SignalRSettings:
         minimum=1,
     )
     HUB_PROTOCOLS: Sequence[str] = setting(
-        ("json", "messagepack"), "", "Encodings a client may choose from.", mirrors="SupportedProtocols", hub=True
+        ("json", "messagepack"),
+        "",
+        "Encodings a client may choose from.",
+        mirrors="SupportedProtocols",
+        hub=True,
+        choices=("json", "messagepack"),
     )
     PROPERTY_NAMES: str = setting(
         "as_written",
@@ -183,8 +189,10 @@ class SignalRSettings:
     ALLOWED_ORIGINS: Sequence[str] | None = setting(
         None,
         "",
-        "Origins whose pages may connect, such as https://app.example.com. None allows the site's own host only; '*' allows all.",
+        "Origins whose pages may connect, such as https://app.example.com: with scheme, without a slash at the end. None allows the "
+        "site's own host only; '*' allows all.",
         nullable=True,
+        check=origin_problem,
     )
     USER_IDENTIFIER: Any = setting(
         None,
@@ -193,6 +201,7 @@ class SignalRSettings:
         mirrors="IUserIdProvider",
         hub=True,
         nullable=True,
+        check=function_problem,
     )
 
     ACCESS_TOKEN_IN_QUERY: str = setting(

@@ -82,7 +82,8 @@ def test_the_defaults_have_no_problems() -> None:
 @pytest.mark.parametrize(
     ("name", "value", "problem"),
     [
-        ("KEEP_ALIVE_INTERVAL", 10, "unknown setting 'KEEP_ALIVE_INTERVAL'; did you mean 'KEEP_ALIVE'?"),
+        ("KEEP_ALIVE_INTERVAL", 10, "unknown setting 'KEEP_ALIVE_INTERVAL' (did you mean 'KEEP_ALIVE'?)"),
+        ("keepAlive", 10, "unknown setting 'keepAlive' (did you mean 'KEEP_ALIVE'?)"),
         ("HISTORY", True, "unknown setting 'HISTORY'"),
         (5, True, "unknown setting 5"),
         ("DISCONNECT_TIMEOUT", 5.9, "DISCONNECT_TIMEOUT must be at least six seconds, not 5.9"),
@@ -103,6 +104,7 @@ def test_the_defaults_have_no_problems() -> None:
         ("PARALLEL_INVOCATIONS", 0, "PARALLEL_INVOCATIONS must be a whole number of calls, at least 1, not 0"),
         ("ENABLE_JSONP", "yes", "ENABLE_JSONP must be True or False, not 'yes'"),
         ("TRANSPORTS", "webSockets", "TRANSPORTS must be a list, not 'webSockets'"),
+        ("TRANSPORTS", [], "TRANSPORTS must not be empty: clients choose from it, and none could connect"),
         (
             "TRANSPORTS",
             ["WebSockets"],

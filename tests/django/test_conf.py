@@ -59,7 +59,9 @@ def test_settings_cannot_be_changed_in_place() -> None:
 @pytest.mark.parametrize(
     ("name", "value", "problem"),
     [
-        ("KEEP_ALIVE_INTERVALL", 3, "unknown setting 'KEEP_ALIVE_INTERVALL'; did you mean 'KEEP_ALIVE_INTERVAL'?"),
+        ("KEEP_ALIVE_INTERVALL", 3, "unknown setting 'KEEP_ALIVE_INTERVALL' (did you mean 'KEEP_ALIVE_INTERVAL'?)"),
+        ("keep_alive_interval", 3, "unknown setting 'keep_alive_interval' (did you mean 'KEEP_ALIVE_INTERVAL'?)"),
+        ("keepAliveInterval", 3, "unknown setting 'keepAliveInterval' (did you mean 'KEEP_ALIVE_INTERVAL'?)"),
         ("xyz", 3, "unknown setting 'xyz'"),
         ("KEEP_ALIVE_INTERVAL", None, "KEEP_ALIVE_INTERVAL may not be None"),
         ("KEEP_ALIVE_INTERVAL", 0, "KEEP_ALIVE_INTERVAL must be a number of seconds, at least 0.1, not 0"),
@@ -77,6 +79,12 @@ def test_settings_cannot_be_changed_in_place() -> None:
             "TRANSPORTS must be of 'webSockets', 'serverSentEvents', 'longPolling', not 'carrierPigeon'",
         ),
         ("ACCESS_TOKEN_IN_QUERY", "never", "ACCESS_TOKEN_IN_QUERY must be one of 'browser', 'always', not 'never'"),
+        ("ACCESS_TOKEN_IN_QUERY", True, "ACCESS_TOKEN_IN_QUERY must be a text, not True"),
+        ("KEY_PREFIX", 5, "KEY_PREFIX must be a text, not 5"),
+        ("TRANSPORTS", [], "TRANSPORTS must not be empty: clients choose from it, and none could connect"),
+        ("HUB_PROTOCOLS", (), "HUB_PROTOCOLS must not be empty: clients choose from it, and none could connect"),
+        ("HUB_PROTOCOLS", ["morse"], "HUB_PROTOCOLS must be of 'json', 'messagepack', not 'morse'"),
+        ("USER_IDENTIFIER", 5, "USER_IDENTIFIER must be a callable or its dotted name, not 5"),
     ],
 )
 def test_what_cannot_work_is_said_with_its_name(name: str, value: Any, problem: str) -> None:
@@ -94,6 +102,8 @@ def test_what_cannot_work_is_said_with_its_name(name: str, value: Any, problem: 
         ("KEEP_ALIVE_INTERVAL", 1),
         ("ALLOWED_ORIGINS", ["https://example.com"]),
         ("ALLOWED_ORIGINS", None),
+        ("ALLOWED_ORIGINS", []),
+        ("HUB_PROTOCOLS", {"json"}),
         ("TRANSPORTS", ("longPolling",)),
         ("USER_IDENTIFIER", len),
         ("SYNC_THREADS", 0),
@@ -103,6 +113,59 @@ def test_what_can_work_is_taken(name: str, value: Any) -> None:
     assert setting_problems({name: value}) == []
     with override_settings(SIGNALR={name: value}):
         assert getattr(get_settings(), name) == value
+
+
+@pytest.mark.parametrize(
+    "origin",
+    [
+        "*",
+        "null",
+        "https://app.example.com",
+        "http://localhost:3000",
+        "https://xn--bcher-kva.example",
+        "http://127.0.0.1:443",
+        "http://[::1]:8000",
+        "http://under_score",
+        "file://",
+        "capacitor://localhost",
+        "app://Some.Name",
+        "chrome-extension://abcdefghijklmnopabcdefghijklmnop",
+    ],
+)
+def test_an_origin_is_written_as_browsers_send_it(origin: str) -> None:
+    assert setting_problems({"ALLOWED_ORIGINS": [origin]}) == []
+
+
+@pytest.mark.parametrize(
+    ("origin", "meant"),
+    [
+        ("a.example", "https://a.example"),
+        ("a.example:8443", "https://a.example:8443"),
+        ("https://a.example/", "https://a.example"),
+        ("https://a.example/chat?x=1", "https://a.example"),
+        ("HTTPS://A.Example", "https://a.example"),
+        (" https://a.example", "https://a.example"),
+        ("https://a.example:443", "https://a.example"),
+        ("http://a.example:80", "http://a.example"),
+        ("ws://a.example:8000", "http://a.example:8000"),
+        ("wss://a.example", "https://a.example"),
+        ("*.example.com", None),
+        ("https://*.example.com", None),
+        ("https://", None),
+        ("https://a.example:port", None),
+        ("https://a.example:0443", None),
+        ("https://user@a.example", None),
+        ("https://b\xfccher.example", None),
+        ("", None),
+        (5, None),
+    ],
+)
+def test_an_origin_that_would_never_match_is_told_with_what_is_meant(origin: Any, meant: str | None) -> None:
+    ((name, text),) = setting_problems({"ALLOWED_ORIGINS": ["https://app.example.com", origin]})
+    assert name == "ALLOWED_ORIGINS"
+    hint = "" if meant is None else f" (did you mean {meant!r}?)"
+    examples = "'https://app.example.com' or 'http://localhost:3000'"
+    assert text == f"ALLOWED_ORIGINS must be of '*' and origins as browsers send them, such as {examples}, not {origin!r}{hint}"
 
 
 def test_every_problem_is_told() -> None:
@@ -141,7 +204,7 @@ def test_the_filters_of_a_hub_come_after_the_global_ones() -> None:
 @pytest.mark.parametrize(
     ("own", "problem"),
     [
-        ({"KEEP_ALIVE": 3}, "unknown setting 'KEEP_ALIVE'; did you mean 'KEEP_ALIVE_INTERVAL'?"),
+        ({"KEEP_ALIVE": 3}, "unknown setting 'KEEP_ALIVE' (did you mean 'KEEP_ALIVE_INTERVAL'?)"),
         ({"HISTORY": False}, "unknown setting 'HISTORY'"),
         ({"KEEP_ALIVE_INTERVAL": 0}, "KEEP_ALIVE_INTERVAL must be a number of seconds"),
     ],
@@ -151,6 +214,12 @@ def test_what_a_hub_may_not_set_is_said_with_its_name(own: dict[str, Any], probl
     with pytest.raises(ImproperlyConfigured, match=r"^MisconfiguredHub\.settings: ") as caught:
         hub_settings(hub)
     assert problem in str(caught.value)
+
+
+def test_settings_of_a_hub_that_are_no_dict() -> None:
+    hub = type("ListHub", (Hub,), {"settings": ["KEEP_ALIVE_INTERVAL"]})
+    with pytest.raises(ImproperlyConfigured, match=r"^ListHub\.settings must be a dict, not \['KEEP_ALIVE_INTERVAL'\]\.$"):
+        hub_settings(hub)
 
 
 # Documentation

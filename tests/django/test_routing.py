@@ -102,7 +102,7 @@ def test_only_a_hub_class_can_be_mapped(hub: Any) -> None:
 @pytest.mark.parametrize(
     ("settings", "problem"),
     [
-        ({"TRANSPORT": ["webSockets"]}, "unknown setting 'TRANSPORT'; did you mean 'TRANSPORTS'?"),
+        ({"TRANSPORT": ["webSockets"]}, "unknown setting 'TRANSPORT' (did you mean 'TRANSPORTS'?)"),
         ({"HISTORY": False}, "unknown setting 'HISTORY'"),
         ({"KEEP_ALIVE_INTERVAL": 0}, "KEEP_ALIVE_INTERVAL must be a number of seconds"),
     ],

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import functools
-from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable
-from typing import Any
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Generator, Iterator
+from typing import Any, Protocol
 
 import pytest
 
-from signalr_channels.exceptions import HubDefinitionError
+from signalr_channels.exceptions import HubDefinitionError, NotLoadable
 from signalr_channels.hubs.hub import Hub
 from signalr_channels.hubs.methods import HubMethod, collect_hub_methods, hub_method
 from signalr_channels.hubs.permissions import IsAuthenticated, IsStaff
@@ -141,7 +141,11 @@ def test_the_mark_leaves_the_function_as_it_is() -> None:
 
 def test_the_mark_says_how_it_is_to_be_used() -> None:
     with pytest.raises(TypeError, match=r"write @hub_method\(name='send'\)"):
-        hub_method("send")  # type: ignore[type-var]
+        hub_method("send")  # type: ignore[call-overload]
+    with pytest.raises(TypeError, match=r"write @hub_method\(permission_classes=…\)"):
+        hub_method([IsStaff])  # type: ignore[call-overload]
+    with pytest.raises(TypeError, match=r"takes a function, not <property object at \w+>$"):
+        hub_method(property(str))  # type: ignore[call-overload]
 
 
 @pytest.mark.parametrize("kind", [staticmethod, classmethod])
@@ -161,6 +165,56 @@ def test_the_mark_keeps_permission_classes() -> None:
 
     assert describe(function).permission_classes == ()
     assert describe(function, permission_classes=[IsAuthenticated, IsStaff]).permission_classes == (IsAuthenticated, IsStaff)
+
+
+def test_permission_classes_may_be_dotted_names() -> None:
+    async def function(self: Hub) -> None: ...
+
+    method = describe(function, permission_classes=["signalr_channels.hubs.permissions.IsStaff", IsAuthenticated])
+    assert method.permission_classes == (IsStaff, IsAuthenticated)
+    assert not method.runs_inline
+
+
+@pytest.mark.parametrize(
+    ("classes", "text"),
+    [
+        (["nowhere.IsNice"], r"OneMethodHub\.method: permission_classes: cannot import 'nowhere\.IsNice': No module named 'nowhere'\."),
+        ([Hub], r"OneMethodHub\.method: permission_classes: .*Hub'> is no subclass of HubPermission\."),
+        ("chat.permissions.IsNice", r"OneMethodHub\.method: permission_classes must be a list, not 'chat\.permissions\.IsNice'\."),
+        (IsStaff, r"OneMethodHub\.method: permission_classes must be a list, not <class .*IsStaff'>\."),
+    ],
+)
+def test_permission_classes_that_cannot_be_loaded_are_told_with_their_method(classes: Any, text: str) -> None:
+    async def function(self: Hub) -> None: ...
+
+    with pytest.raises(NotLoadable, match=f"^{text}$"):
+        describe(function, permission_classes=classes)
+
+
+@pytest.mark.parametrize("name", ["", " ", 5])
+def test_a_name_is_a_text_that_is_not_empty(name: Any) -> None:
+    async def function(self: Hub) -> None: ...
+
+    with pytest.raises(HubDefinitionError, match=rf"OneMethodHub\.method: clients cannot call a method named {name!r}; without name=…"):
+        describe(function, name=name)
+
+
+@pytest.mark.parametrize("name", ["clients", "context", "groups", "settings", "permission_classes", "classic_name", "_session", "__eq__"])
+def test_what_every_hub_has_is_no_hub_method(name: str) -> None:
+    async def function(self: Hub) -> None: ...
+
+    hub = type("ChatHub", (Hub,), {name: hub_method(function)})
+    with pytest.raises(HubDefinitionError, match=rf"ChatHub\.{name}: every hub has a '{name}' of its own; rename .*\(name='{name}'\)"):
+        collect_hub_methods(hub)
+
+
+@pytest.mark.parametrize("name", ["on_connected", "on_reconnected", "on_disconnected"])
+def test_what_the_server_calls_is_no_hub_method(name: str) -> None:
+    async def function(self: Hub) -> None: ...
+
+    hub = type("ChatHub", (Hub,), {name: hub_method(name="hello")(function)})
+    with pytest.raises(HubDefinitionError, match=rf"ChatHub\.{name}: the server calls it, and clients must not; take @hub_method away"):
+        collect_hub_methods(hub)
 
 
 # Parameters
@@ -206,6 +260,47 @@ def test_clients_pass_arguments_by_position_only() -> None:
             describe(function)
 
 
+def test_the_first_parameter_is_self() -> None:
+    async def nothing() -> None: ...
+
+    async def named(*, text: str) -> None: ...
+
+    async def all_named(**more: str) -> None: ...
+
+    for function in (nothing, named, all_named):
+        with pytest.raises(HubDefinitionError, match=r"^OneMethodHub\.method: its first parameter has to be self\.$"):
+            describe(function)
+
+    async def argument(text: str) -> None: ...
+
+    async def more(texts: list[str], number: int) -> None: ...
+
+    for function, first in ((argument, "text"), (more, "texts")):  # type: ignore[assignment]
+        with pytest.raises(HubDefinitionError) as caught:
+            describe(function)
+        assert str(caught.value) == f"OneMethodHub.method: its first parameter has to be self; {first!r} would be the hub."
+
+
+class Greeting(Protocol):
+    greeting: str
+
+
+def test_self_may_have_another_name_and_a_type() -> None:
+    async def typed(this: Hub, text: str) -> None: ...
+
+    async def untyped(this, text: str) -> None: ...  # type: ignore[no-untyped-def]
+
+    async def mixin(this: Greeting, text: str) -> None: ...
+
+    async def anything(this: Any, text: str) -> None: ...
+
+    async def starred(*this: Any) -> None: ...
+
+    for function in (typed, untyped, mixin, anything):
+        assert describe(function).argument_types == (str,)
+    assert describe(starred).argument_types == ()
+
+
 @pytest.mark.parametrize("kind", [AsyncIterator, AsyncIterable])
 def test_async_iterators_are_upload_streams(kind: Any) -> None:
     async def function(self: Hub, room: str, numbers: int, more: int) -> None: ...
@@ -244,6 +339,26 @@ def test_streaming_methods_are_generators_or_say_so() -> None:
         assert describe(function).is_streaming
     assert [describe(function).is_async for function in (generator, later, plain)] == [False, True, False]
     assert not any(describe(function).runs_inline for function in (generator, plain))
+
+
+def test_an_iterator_is_no_result() -> None:
+    def generator(self: Hub):  # type: ignore[no-untyped-def]
+        yield 1
+
+    def iterator(self: Hub) -> Iterator[int]:
+        return iter([1])
+
+    async def later(self: Hub) -> Generator[int, None, None]:
+        return (number for number in [1])
+
+    def bare(self: Hub) -> Iterator:  # type: ignore[type-arg]
+        return iter([1])
+
+    for function in (generator, iterator, later, bare):
+        with pytest.raises(
+            HubDefinitionError, match=r"^OneMethodHub\.method: an iterator cannot be sent\. .* async def with yield; else .* list"
+        ):
+            describe(function)
 
 
 def test_an_async_method_that_cannot_wait_runs_inline() -> None:
