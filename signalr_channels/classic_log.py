@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from signalr_channels.classic_mounts import ClassicMount
 from signalr_channels.connections.classic_connection import ClassicConnection
-from signalr_channels.gate import Admission, clean, describe_request
+from signalr_channels.gate import Admission, describe_request
 from signalr_channels.hubs.lifetime import ConnectionInfo, LifetimeEventKind
+from signalr_channels.lifetime_log import record_end
 from signalr_channels.protocols.endings import CloseReason, Disconnect
 
 if TYPE_CHECKING:
@@ -19,8 +20,6 @@ if TYPE_CHECKING:
 __all__ = ["ClassicLog", "describe_classic_request"]
 
 logger = logging.getLogger("signalr_channels.connections")
-
-LONGEST_DETAIL = 500
 
 
 def describe_classic_request(
@@ -47,8 +46,6 @@ class ClassicLog:
         scope: Mapping[str, Any],
         admission: Admission,
         connection: ClassicConnection,
-        *,
-        has_lived: bool,
     ) -> None:
         """
         Args:
@@ -57,50 +54,49 @@ class ClassicLog:
             scope: Of its first request.
             admission: Who it is.
             connection: The connection.
-            has_lived: Whether the history may have this connection already.
         """
         self._runtime = runtime
         self._mount = mount
         self._scope = scope
         self._admission = admission
         self._connection = connection
-        self._has_lived = has_lived
         self._info: ConnectionInfo | None = None
         self._lost = 0
 
-    def attached(self, scope: Mapping[str, Any], transport: str, names: Sequence[str], admission: Admission, *, came_back: bool) -> None:
+    def attached(
+        self,
+        transport: str,
+        names: Sequence[str],
+        *,
+        came_back: bool,
+        scope: Mapping[str, Any] | None = None,
+        admission: Admission | None = None,
+    ) -> None:
         """
         A transport is there: the first, the one of a client that came back, or one more poll.
 
         Args:
-            scope: Of the request.
             transport: Its name.
-            names: The hubs it names.
-            admission: Who it comes from.
+            names: The hubs its request names.
             came_back: Whether it follows one that was lost.
+            scope: Of the request; ``None`` if another process holds the transport.
+            admission: Who it comes from; ``None`` likewise.
         """
-        is_first = self._info is None
-        if not is_first and not came_back and self._info is not None and self._info.transport == transport:
+        info = self._info
+        if info is not None and not came_back and info.transport == transport:
             return
         connection_id = self._connection.connection_id
-        self._info = describe_classic_request(scope, self._mount, names, admission, connection_id=connection_id, transport=transport)
-        kind = LifetimeEventKind.CONNECTED if is_first and not came_back and not self._has_lived else LifetimeEventKind.RECONNECTED
+        if info is None or scope is not None:
+            self._info = describe_classic_request(
+                scope or self._scope, self._mount, names, admission or self._admission, connection_id=connection_id, transport=transport
+            )
+        else:
+            self._info = replace(info, transport=transport)
+        kind = LifetimeEventKind.CONNECTED if info is None and not came_back else LifetimeEventKind.RECONNECTED
+        where = " through another process" if scope is None else ""
+        logger.info("%s: %s%s to %s, %s", connection_id, kind.value, where, self._info.hub or "no hub", transport)
         detail, self._lost = self._loss_text(), 0
-        logger.info("%s: %s to %s, %s", connection_id, kind.value, self._info.hub or "no hub", transport)
         self._runtime.record(kind, self._info, detail=detail)
-
-    def moved(self, transport: str, names: Sequence[str], *, came_back: bool) -> None:
-        """Another process holds the transport now; see :meth:`attached`."""
-        info = self._info
-        if info is None:
-            self.attached(self._scope, transport, names, self._admission, came_back=came_back)
-            return
-        if not came_back and info.transport == transport:
-            return
-        self._info = replace(info, transport=transport)
-        logger.info("%s: reconnected through another process, %s", info.connection_id, transport)
-        detail, self._lost = self._loss_text(), 0
-        self._runtime.record(LifetimeEventKind.RECONNECTED, self._info, detail=detail)
 
     def lost(self, count: int) -> None:
         """The client missed messages for good."""
@@ -118,16 +114,8 @@ class ClassicLog:
         assert disconnect is not None
         if self._info is None:
             return  # no transport ever came; there is nothing to tell
-        detail = clean(" ".join(text for text in (describe_end(disconnect), self._loss_text()) if text), LONGEST_DETAIL)
-        logger.info("%s: disconnected, %s: %s", self._connection.connection_id, disconnect.reason.value, detail)
-        self._runtime.record(
-            LifetimeEventKind.DISCONNECTED,
-            self._info,
-            reason=disconnect.reason,
-            detail=detail,
-            stop_called=disconnect.stop_called,
-            allows_reconnect=disconnect.allows_reconnect,
-        )
+        detail = " ".join(text for text in (describe_end(disconnect), self._loss_text()) if text)
+        record_end(self._runtime, LifetimeEventKind.DISCONNECTED, self._info, disconnect, detail)
 
 
 def describe_end(disconnect: Disconnect) -> str:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from signalr_channels.backplane import names
+from signalr_channels.backplane.seeking import OwnerSearch
 from signalr_channels.backplane.sender import OrderedSender
 from signalr_channels.backplane.wire import (
     VERSION,
@@ -16,25 +17,23 @@ from signalr_channels.backplane.wire import (
     Detached,
     Frame,
     Leaving,
-    Owner,
     Received,
     Seek,
     Status,
 )
 from signalr_channels.classic_mounts import WRONG_MOUNT
-from signalr_channels.classic_runtime import OpenClassicConnection, tell_reconnected
+from signalr_channels.classic_runtime import OpenClassicConnection
+from signalr_channels.classic_serving import ReceivingRequest, attach, call, take_message
 from signalr_channels.conf import get_settings
-from signalr_channels.exceptions import BackplaneUnavailable, ConnectionClosed, RemoteProtocolError
-from signalr_channels.protocols.classic.engine import InvalidCursor, encode_farewell
-from signalr_channels.protocols.classic.hub_messages import InvalidInvocation
-from signalr_channels.protocols.classic.negotiation import has_delayed_start
+from signalr_channels.exceptions import BackplaneUnavailable
+from signalr_channels.protocols.classic.requests import Operation
 from signalr_channels.protocols.endings import CloseReason
 
 if TYPE_CHECKING:
     from signalr_channels.backplane.relay import Relay
     from signalr_channels.runtime import Runtime
 
-__all__ = ["CLASSIC", "REFUSED", "ClassicRelayService", "RemoteClassicTransport"]
+__all__ = ["ABSENT", "REFUSED", "ClassicRelayService", "RemoteClassicTransport"]
 
 logger = logging.getLogger("signalr_channels.backplane")
 
@@ -42,6 +41,8 @@ CLASSIC = "(classic)"
 """In place of a hub's name: what concerns all processes that serve classic clients."""
 REFUSED = 410
 """What the owner says of a connection that was ended for good."""
+ABSENT = 404
+"""What a process says that was taken for the owner and does not have the connection."""
 ARRIVAL_TIMEOUT = 2.0
 """Seconds a request may be ahead of the one that opens its connection."""
 
@@ -86,18 +87,23 @@ class ClassicRelayService:
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
         self._address = names.everyone(get_settings().KEY_PREFIX, CLASSIC)
+        self._search = None if runtime.relay is None else OwnerSearch(runtime.relay, self._address, CLASSIC, self._has)
 
     @property
     def _relay(self) -> Relay:
         assert self._runtime.relay is not None
         return self._runtime.relay
 
+    def _has(self, connection_id: str) -> bool:
+        return self._runtime.classic.get(connection_id) is not None
+
     async def join(self) -> None:
         """Be among the processes that are asked for connections whose arbiter is gone."""
-        if not self._relay.is_member(self._address):
+        if self._search is not None and not self._relay.is_member(self._address):
             self._relay.register(CLASSIC, self.hear)
             self._relay.hold(self._address)
             await self._relay.settle(self._address)
+            self._search.joined()
 
     async def leave(self) -> None:
         """Tell the others that this process stops."""
@@ -109,14 +115,30 @@ class ClassicRelayService:
                 logger.info("Other processes could not be told that this one stops: %s", error)
 
     def hear(self, message: Seek | Leaving) -> Awaitable[None] | None:
-        """Answer if the connection lives here; take note of a process that stops."""
-        if isinstance(message, Leaving):
-            if self._runtime.ownership is not None and message.channel != self._relay.channel:
-                self._runtime.ownership.forget_process(message.channel)
-            return None
-        if self._runtime.classic.get(message.connection_id) is None:
-            return None
-        return self._relay.answer(message, Owner(v=VERSION, request_id=message.request_id, channel=self._relay.channel))
+        """Answer if the connection lives here; take note of others who ask for it, and of a process that stops."""
+        assert self._search is not None
+        if isinstance(message, Seek):
+            return self._search.hear(message)
+        if self._runtime.ownership is not None and message.channel != self._relay.channel:
+            self._runtime.ownership.forget_process(message.channel)
+            self._search.forget(message.channel)
+        return None
+
+    async def seek(self, connection_id: str, *, may_claim: bool) -> str | None:
+        """Ask all processes that serve classic clients for the owner; see :meth:`OwnerSearch.find`."""
+        return None if self._search is None else await self._search.find(connection_id, may_claim=may_claim)
+
+    def settled(self, connection_id: str) -> None:
+        """The connection was opened here, or will not be."""
+        if self._search is not None:
+            self._search.settled(connection_id)
+
+    async def lost(self, connection_id: str, arbiter: str, owner: str) -> None:
+        """The process that was taken for the owner does not answer, or does not have the connection: whoever is asked next owns it."""
+        assert self._runtime.ownership is not None
+        assert self._search is not None
+        self._search.forget(owner, connection_id)
+        await self._runtime.ownership.release(connection_id, arbiter, owner=owner, may_move=True)
 
     async def _find(self, message: ClassicCall | ClassicAttach) -> OpenClassicConnection | None:
         """The connection, or ``None`` after the refusal was sent."""
@@ -125,7 +147,8 @@ class ClassicRelayService:
         if opened is None and not classic.is_refused(message.connection_id):
             opened = await classic.wait_for(message.connection_id, ARRIVAL_TIMEOUT)
         if opened is None:
-            await self._answer(message, REFUSED)
+            self.settled(message.connection_id)
+            await self._answer(message, REFUSED if classic.is_refused(message.connection_id) else ABSENT)
             return None
         if opened.mount.path != message.path:
             await self._answer(message, 400, WRONG_MOUNT)
@@ -143,33 +166,15 @@ class ClassicRelayService:
         opened = await self._find(message)
         if opened is None:
             return
-        if message.operation == "abort":
-            opened.connection.stop()
-            await self._answer(message, 200)
-            return
-        await self._answer(message, 102)
-        status, body = await (self._start(opened, message) if message.operation == "start" else self._send(opened, message))
-        await self._answer(message, status, body)
+        operation = Operation(message.operation)
+        if operation is not Operation.ABORT:
+            await self._answer(message, 102)
+        status, body = await call(opened, operation, self._hubs(opened, message), message.data)
+        await self._answer(message, status, body.decode())
 
-    async def _start(self, opened: OpenClassicConnection, message: ClassicCall) -> tuple[int, str]:
-        try:
-            await opened.session.start([name for name in message.hubs if name in opened.mount.hubs])
-        except Exception as error:  # logged by the session
-            return 500, str(error) if opened.mount.is_debugging else ""
-        return 200, ""
-
-    async def _send(self, opened: OpenClassicConnection, message: ClassicCall) -> tuple[int, str]:
-        try:
-            answer = opened.session.invoke(message.data or "")
-            data = answer if isinstance(answer, bytes) else await opened.session.run(answer)
-        except ConnectionClosed as error:
-            return 503, str(error)
-        except InvalidInvocation as error:
-            return 500, str(error) if opened.mount.is_debugging else ""
-        except Exception as error:
-            logger.error("%s: what the client sent failed", message.connection_id, exc_info=error)
-            return 500, str(error) if opened.mount.is_debugging else ""
-        return 200, data.decode()
+    def _hubs(self, opened: OpenClassicConnection, message: ClassicCall | ClassicAttach) -> list[str]:
+        """The hubs a request names, as far as this process has them: the other one may run another version of the site."""
+        return [name for name in message.hubs if name in opened.mount.hubs]
 
     # Receiving requests
 
@@ -178,64 +183,43 @@ class ClassicRelayService:
         opened = await self._find(message)
         if opened is None:
             return
-        names_ = [name for name in message.hubs if name in opened.mount.hubs]
-        await self._runtime.classic.list_hubs(opened, names_, message.groups_token)
-        is_connect = message.operation == "connect"
-        if is_connect and not has_delayed_start(message.protocol):
-            await opened.session.start(names_)
-        await self._answer(message, 101)
-        transport = RemoteClassicTransport(self._relay, message.transport, message.reply_to, message.request_id)
+        request = ReceivingRequest(
+            operation=Operation(message.operation),
+            hubs=self._hubs(opened, message),
+            protocol=message.protocol,
+            cursor=message.cursor,
+            groups_token=message.groups_token,
+        )
         if opened.expires_at is not None:
             opened.expires_at = message.expires_at
-        try:
-            opened.connection.attach(transport, cursor=message.cursor, groups_token=message.groups_token, init=is_connect)
-        except InvalidCursor as error:
-            logger.info("%s: %s", message.connection_id, error)
-            await transport.close()
-            return
-        except ConnectionClosed:
-            await transport.write(encode_farewell(None))
-            await transport.close()
-            return
-        came_back = not is_connect and not (transport.is_poll and message.operation != "reconnect")
-        lived_elsewhere = not is_connect and not opened.has_begun
-        opened.has_begun = True
-        opened.log.moved(message.transport, names_, came_back=came_back or lived_elsewhere)
-        if came_back:
-            opened.session.spawn(tell_reconnected(opened, transport))
-        elif lived_elsewhere:
-            opened.session.resume()
+
+        async def answer() -> RemoteClassicTransport:
+            await self._answer(message, 101)
+            return RemoteClassicTransport(self._relay, message.transport, message.reply_to, message.request_id)
+
+        await attach(self._runtime.classic, opened, request, answer)
+
+    def _remote(self, message: Received | Detached) -> tuple[OpenClassicConnection, RemoteClassicTransport] | None:
+        """The connection and transport that a message is about, if that carries the connection still."""
+        opened = self._runtime.classic.get(message.connection_id)
+        transport = None if opened is None else opened.connection.transport
+        if opened is not None and isinstance(transport, RemoteClassicTransport) and transport.attach_id == message.attach_id:
+            return opened, transport
+        return None
 
     def received(self, message: Received) -> bool:
         """Take what came on a web socket that another process holds. False: the connection is none of ours."""
-        opened = self._runtime.classic.get(message.connection_id)
-        if opened is None:
-            return False
-        transport = opened.connection.transport
-        if isinstance(transport, RemoteClassicTransport) and transport.attach_id == message.attach_id:
-            try:
-                self._take(opened, transport, message)
-            except RemoteProtocolError as error:
-                logger.warning("%s: %s", message.connection_id, error)
-                opened.connection.lose_transport(transport, CloseReason.PROTOCOL_ERROR)
+        if (remote := self._remote(message)) is not None:
+            opened, transport = remote
+            reason = take_message(opened, message.data.decode("utf-8", "surrogatepass") if message.is_text else message.data)
+            if reason is not None:
+                opened.connection.lose_transport(transport, reason)
                 transport.abort()
-        return True
-
-    def _take(self, opened: OpenClassicConnection, transport: RemoteClassicTransport, message: Received) -> None:
-        limit = opened.mount.options.MAXIMUM_WEBSOCKET_MESSAGE_SIZE
-        if not message.is_text:
-            raise RemoteProtocolError("The client sent a binary message, and there are none; its socket was cut.")
-        if limit is not None and len(message.data) > limit:
-            raise RemoteProtocolError(f"A message was over {limit} bytes (CLASSIC MAXIMUM_WEBSOCKET_MESSAGE_SIZE); its socket was cut.")
-        opened.connection.last_received = opened.connection.clock()
-        opened.session.receive(message.data.decode("utf-8", "replace"))
+        return self._has(message.connection_id)
 
     def detached(self, message: Detached) -> bool:
         """A transport that another process held has ended. False: the connection is none of ours."""
-        opened = self._runtime.classic.get(message.connection_id)
-        if opened is None:
-            return False
-        transport: Any = opened.connection.transport
-        if isinstance(transport, RemoteClassicTransport) and transport.attach_id == message.attach_id:
+        if (remote := self._remote(message)) is not None:
+            opened, transport = remote
             opened.connection.lose_transport(transport, CloseReason(message.reason))
-        return True
+        return self._has(message.connection_id)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from signalr_channels.classic_log import ClassicLog
 from signalr_channels.classic_mounts import ClassicMount
 from signalr_channels.classic_tokens import ClassicToken, read_groups_token, sign_groups
-from signalr_channels.connections.classic_connection import ClassicConnection, ClassicTransport
+from signalr_channels.connections.classic_connection import ClassicConnection
 from signalr_channels.exceptions import HubException
 from signalr_channels.gate import Admission
 from signalr_channels.hubs.classic_hub_session import ClassicHubSession
@@ -31,7 +31,7 @@ from signalr_channels.protocols.endings import CloseReason
 if TYPE_CHECKING:
     from signalr_channels.runtime import Runtime
 
-__all__ = ["ClassicConnections", "OpenClassicConnection", "tell_reconnected"]
+__all__ = ["ClassicConnections", "OpenClassicConnection"]
 
 logger = logging.getLogger("signalr_channels.connections")
 
@@ -39,7 +39,6 @@ GOODBYE_TIME = 1.0
 """Seconds calls may take to end when the process stops."""
 ANY_HUB = ClassicHubProtocol("")
 """What hub code sees as the encoding of a connection that carries several hubs."""
-REFUSED_TEXT = "The connection has ended; start a new one."
 
 
 @dataclass(slots=True, kw_only=True)
@@ -71,16 +70,6 @@ class OpenClassicConnection:
         if self.mount.core_options.CLOSE_ON_AUTHENTICATION_EXPIRATION:
             self.expires_at = admission.expires_at
         self.connection.last_received = self.connection.clock()
-
-
-async def tell_reconnected(opened: OpenClassicConnection, transport: ClassicTransport) -> None:
-    """Run ``on_reconnected``; if it fails, the request ends and the client tries again."""
-    try:
-        await opened.session.restart()
-    except Exception as error:  # logged by the session
-        logger.info("%s: on_reconnected failed: %s", opened.connection.connection_id, type(error).__name__)
-        opened.connection.lose_transport(transport)
-        await transport.close()
 
 
 class ClassicConnections:
@@ -171,7 +160,7 @@ class ClassicConnections:
         """
         self._runtime.check_room()
         runtime, options, core = self._runtime, mount.options, mount.core_options
-        has_lived = self._refused.pop(token.connection_id, None) is not None
+        self._refused.pop(token.connection_id, None)
         protocol: HubProtocol = ANY_HUB if mount.handler is None else PROTOCOL
         connection = ClassicConnection(
             connection_id=token.connection_id,
@@ -187,13 +176,14 @@ class ClassicConnections:
         opened = OpenClassicConnection(
             mount=mount,
             session=self._session(mount, connection, context),
-            log=ClassicLog(runtime, mount, scope, admission, connection, has_lived=has_lived),
+            log=ClassicLog(runtime, mount, scope, admission, connection),
             arbiter=token.arbiter,
         )
         opened.session.predecessor = self._ending.get(token.connection_id)
         connection.on_end = lambda: self._ended(opened)
         connection.on_loss = opened.log.lost
         self._open[token.connection_id] = opened
+        runtime.classic_service.settled(token.connection_id)
         if (arrival := self._arrivals.pop(token.connection_id, None)) is not None and not arrival.done():
             arrival.set_result(None)
         return opened

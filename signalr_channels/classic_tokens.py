@@ -17,7 +17,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from signalr_channels.tokens import digest, read_signed, sign
+from signalr_channels.tokens import digest, read_signed, read_token, sign
 
 __all__ = ["ClassicToken", "new_classic_token", "read_classic_token", "read_groups_token", "sign_groups"]
 
@@ -25,7 +25,6 @@ logger = logging.getLogger("signalr_channels.connections")
 
 CONNECTION_SALT = "signalr_channels.classic.connection-token"
 GROUPS_SALT = "signalr_channels.classic.groups-token"
-LONGEST_TOKEN = 512
 LONGEST_GROUPS_TOKEN = 4096
 LONGEST_GROUPS = 1024 * 1024
 """Bytes of group names, unpacked."""
@@ -58,13 +57,7 @@ def new_classic_token(user_identifier: str | None, arbiter: str) -> ClassicToken
 
 def read_classic_token(text: str) -> ClassicToken | None:
     """What a token says, or ``None`` if it is not one of ours."""
-    payload = read_signed(text, CONNECTION_SALT, LONGEST_TOKEN)
-    if payload is None:
-        return None
-    try:
-        return msgspec.msgpack.decode(payload, type=ClassicToken)
-    except msgspec.DecodeError:
-        return None
+    return read_token(text, CONNECTION_SALT, ClassicToken)
 
 
 def _user_digest(user_identifier: str | None) -> str:

@@ -125,15 +125,21 @@ class Change:
     first: LifetimeEvent
     """The first of them."""
     connected: LifetimeEvent | None = None
+    """The last one: after its end, a classic connection may begin again under its id."""
     reconnected: LifetimeEvent | None = None
-    """The last one."""
+    """The last one since."""
     disconnected: LifetimeEvent | None = None
     """The end, if the connection did not come back after it."""
 
     @property
+    def began(self) -> LifetimeEvent | None:
+        """The event that says most recently that the connection lives."""
+        return self.reconnected or self.connected
+
+    @property
     def where(self) -> LifetimeEvent:
         """The event that says most recently over what the connection runs."""
-        return self.reconnected or self.connected or self.first
+        return self.began or self.first
 
 
 def fold(events: Iterable[LifetimeEvent]) -> dict[str, Change]:
@@ -145,7 +151,7 @@ def fold(events: Iterable[LifetimeEvent]) -> dict[str, Change]:
             continue
         change = changes.setdefault(key, Change(event))
         if event.kind is LifetimeEventKind.CONNECTED:
-            change.connected, change.disconnected = event, None
+            change.connected, change.reconnected, change.disconnected = event, None, None
         elif event.kind is LifetimeEventKind.RECONNECTED:
             change.reconnected, change.disconnected = event, None
         elif change.disconnected is None or change.disconnected.reason is CloseReason.PROCESS_LOST:
@@ -189,35 +195,50 @@ def write_touches(touches: Mapping[str, datetime.datetime]) -> None:
 def write_connections(changes: Mapping[str, Change]) -> None:
     """Insert the connections that are new and bring the others up to date."""
     processes = process_ids({event.process: event for change in changes.values() for event in (change.where, change.disconnected) if event})
-    others = [key for key, change in changes.items() if change.connected is None]
     rows: dict[str, Connection] = {}
-    for chunk in chunks(others):
+    for chunk in chunks(key for key, change in changes.items() if change.connected is None):
         rows.update((row.connection_id, row) for row in Connection.objects.filter(connection_id__in=chunk))
 
-    new: list[Columns] = []
-    moved, ended = [], []
+    new: dict[str, Columns] = {}
     for key, change in changes.items():
-        process = processes[change.where.process]
-        row = rows.get(key)
-        if row is None:  # also where "connected" was dropped: better a connection without its beginning than none
-            opened_at = stored_time(change.first.time)
+        if key not in rows:  # also where "connected" was dropped: better a connection without its beginning than none
+            process, opened_at = processes[change.where.process], stored_time(change.first.time)
             ending = end_columns(change.disconnected) if change.disconnected else {}
-            new.append({"connection_id": key, "process_id": process, "opened_at": opened_at, **where_columns(change.where), **ending})
-            continue
-        if change.reconnected:
-            row.process_id = process
-            for name, value in where_columns(change.reconnected).items():
+            new[key] = {"connection_id": key, "process_id": process, "opened_at": opened_at, **where_columns(change.where), **ending}
+    insert_new(Connection, list(new.values()), get_settings().DATABASE)
+    rows.update((row.connection_id, row) for row in rows_of_others(new))
+
+    moved, ended = [], []
+    for key, row in rows.items():
+        change = changes[key]
+        if change.began and goes_on(row, change, processes[change.began.process]):
+            row.process_id = processes[change.began.process]
+            for name, value in where_columns(change.began).items():
                 setattr(row, name, value)
             set_end(row, None)
             moved.append(row)
         if change.disconnected and end_counts(row, change.disconnected, processes[change.disconnected.process]):
             set_end(row, change.disconnected)
             ended.append(row)
-
-    # No conflict but with a row that a first attempt of the same batch left behind.
-    insert_new(Connection, new, get_settings().DATABASE)
     update_rows(moved, ["process", *WHERE_FIELDS, *END_FIELDS])
     update_rows(ended, END_FIELDS)
+
+
+def rows_of_others(new: Mapping[str, Columns]) -> Iterable[Connection]:
+    """
+    The rows that stood in the way of new ones: of an earlier life of the connection, or of another process that was faster.
+
+    Looked for after the insert, so that no row slips in between. What this batch has just inserted, or a first attempt of it, is left out.
+
+    Args:
+        new: Connection id -> columns of the row.
+    """
+    if not new:
+        return
+    own = {columns["process_id"] for columns in new.values()} - {None}
+    earliest = min(columns["opened_at"] for columns in new.values())
+    for chunk in chunks(new):
+        yield from Connection.objects.filter(connection_id__in=chunk).exclude(process_id__in=own, opened_at__gte=earliest)
 
 
 def update_rows(rows: Sequence[Connection], fields: Sequence[str]) -> None:
@@ -271,16 +292,29 @@ def end_columns(event: LifetimeEvent | None) -> Columns:
     }
 
 
+def goes_on(row: Connection, change: Change, process: int | None) -> bool:
+    """
+    Whether a connection that has a row goes on in the process whose events these are.
+
+    Processes write when they can, so events of another one may be old news. Its clock says so, but only where nothing better does:
+    what has ended elsewhere and lives here goes on here, even if this clock is behind.
+    """
+    assert change.began is not None
+    if row.process_id in (None, process) or (row.closed_at is not None and change.disconnected is None):
+        return True
+    return stored_time(change.began.time) >= row.last_seen_at
+
+
 def end_counts(row: Connection, event: LifetimeEvent, process: int | None) -> bool:
     """
     Whether this is the end of the connection.
 
-    What ended stays ended as it did, but a process that was thought lost knows better. And a process that lost the connection to
-    another one does not end it.
+    What ended stays ended as it did, but a process that was thought lost knows better. And where the connection lives in another
+    process by now, its end in this one is the end of an earlier life.
     """
     if row.closed_at is not None and row.close_reason != CloseReason.PROCESS_LOST.value:
         return False
-    return event.reason is not CloseReason.SUPERSEDED or row.process_id in (None, process)
+    return row.process_id in (None, process)
 
 
 def process_ids(events: Mapping[str, LifetimeEvent]) -> dict[str, int | None]:

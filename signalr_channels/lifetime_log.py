@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import logging
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from signalr_channels.connections.connection import Connection
 from signalr_channels.gate import clean
 from signalr_channels.hubs.lifetime import ConnectionInfo, LifetimeEventKind
 from signalr_channels.protocols.endings import CloseReason, Disconnect
-from signalr_channels.runtime import Runtime
 
-__all__ = ["LifetimeLog"]
+if TYPE_CHECKING:
+    from signalr_channels.runtime import Runtime
+
+__all__ = ["LifetimeLog", "record_end"]
 
 logger = logging.getLogger("signalr_channels.connections")
 
@@ -47,20 +50,34 @@ class LifetimeLog:
         disconnect = self._connection.disconnect
         assert disconnect is not None
         kind = LifetimeEventKind.DISCONNECTED if self._was_connected else LifetimeEventKind.REJECTED
-        detail = ending_detail(disconnect)
-        logger.info("%s: %s, %s: %s", self._info.connection_id, kind.value, disconnect.reason.value, detail)
-        self._runtime.record(
-            kind,
-            self._info,
-            reason=disconnect.reason,
-            detail=detail,
-            stop_called=disconnect.stop_called,
-            allows_reconnect=disconnect.allows_reconnect,
-        )
+        record_end(self._runtime, kind, self._info, disconnect, ending_detail(disconnect))
+
+
+def record_end(runtime: Runtime, kind: LifetimeEventKind, info: ConnectionInfo, disconnect: Disconnect, detail: str) -> None:
+    """
+    Write the end of a connection, of either generation, into the history and the log.
+
+    Args:
+        runtime: This process.
+        kind: Whether it had begun.
+        info: What is known of the connection.
+        disconnect: How it ended.
+        detail: One line for the operator, which is made printable here and cut to ``LONGEST_DETAIL`` characters.
+    """
+    detail = clean(detail, LONGEST_DETAIL)
+    logger.info("%s: %s, %s: %s", info.connection_id, kind.value, disconnect.reason.value, detail)
+    runtime.record(
+        kind,
+        info,
+        reason=disconnect.reason,
+        detail=detail,
+        stop_called=disconnect.stop_called,
+        allows_reconnect=disconnect.allows_reconnect,
+    )
 
 
 def ending_detail(disconnect: Disconnect) -> str:
-    """One line for the operator: the error, made printable, and the setting it was about."""
+    """One line for the operator: the error, and the setting it was about."""
     exception = disconnect.exception
     text = "" if exception is None else str(exception)
     if disconnect.reason is CloseReason.MESSAGE_TOO_BIG:
@@ -69,4 +86,4 @@ def ending_detail(disconnect: Disconnect) -> str:
         text = "No handshake within the setting HANDSHAKE_TIMEOUT."
     elif disconnect.reason is CloseReason.PING_TIMEOUT:
         text = "The client was silent for the setting CLIENT_TIMEOUT_INTERVAL."
-    return clean(text, LONGEST_DETAIL)
+    return text

@@ -12,16 +12,19 @@ import binascii
 import hashlib
 import secrets
 import time
+from typing import TypeVar
 
 import msgspec
 from django.conf import settings
 from django.utils.crypto import constant_time_compare, salted_hmac
 
-__all__ = ["ConnectionToken", "digest", "make_connection_id", "new_token", "read_connection_token", "read_signed", "sign"]
+__all__ = ["ConnectionToken", "digest", "make_connection_id", "new_token", "read_connection_token", "read_signed", "read_token", "sign"]
 
 LONGEST_TOKEN = 512
 SIGNATURE_SIZE = 16
 SALT = "signalr_channels.connection-token"
+
+Token = TypeVar("Token", bound=msgspec.Struct)
 
 
 class ConnectionToken(msgspec.Struct, frozen=True, array_like=True):
@@ -65,11 +68,16 @@ def new_token(
 
 def read_connection_token(text: str) -> ConnectionToken | None:
     """What a token says, or ``None`` if it is not one of ours."""
-    payload = read_signed(text, SALT, LONGEST_TOKEN)
+    return read_token(text, SALT, ConnectionToken)
+
+
+def read_token(text: str, salt: str, kind: type[Token]) -> Token | None:
+    """What a token of some kind says, or ``None`` if it was not signed with this salt."""
+    payload = read_signed(text, salt, LONGEST_TOKEN)
     if payload is None:
         return None
     try:
-        return msgspec.msgpack.decode(payload, type=ConnectionToken)
+        return msgspec.msgpack.decode(payload, type=kind)
     except msgspec.DecodeError:
         return None
 

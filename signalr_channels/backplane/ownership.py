@@ -29,6 +29,7 @@ SEEK_AFTER = 1.0
 """Seconds the arbiter may take before all processes are asked."""
 
 Seeker = Callable[[str], Awaitable["str | None"]]
+"""Connection id -> channel of the owner; ``None`` if nobody is."""
 
 V = TypeVar("V")
 
@@ -64,7 +65,8 @@ class Ownership:
             arbiter: Channel of the process that negotiated it, from its token; ``""`` if that has none.
             may_claim: Whether this process becomes the owner if nobody is.
             may_reopen: Whether it may also become the owner of one that has ended.
-            seek: Asks all processes for the owner, where the arbiter does not answer.
+            seek: Asks all processes for the owner, where there is no arbiter, or it does not answer; see
+                :class:`~signalr_channels.backplane.seeking.OwnerSearch`. Gives this process's channel if it becomes the owner.
 
         Returns:
             :data:`HERE`, the owner's channel, :data:`GONE`, or ``None`` if nobody owns it yet.
@@ -93,7 +95,8 @@ class Ownership:
             owner = await seek(connection_id)
         if owner is None:
             return channel if may_claim else None
-        self._known.note(connection_id, owner)
+        if owner != channel:  # what lives here need not be looked for
+            self._known.note(connection_id, owner)
         return owner
 
     async def _ask(
@@ -120,11 +123,11 @@ class Ownership:
             answer = None
         if isinstance(answer, Owner):
             return answer.channel
-        if seek is not None and (owner := await seek(connection_id)) is not None:
-            return owner
-        # The arbiter is gone, and what it knew with it; whoever is asked first goes on.
-        logger.warning("The process that negotiated connection %s does not answer", connection_id)
-        return channel if may_claim else None
+        owner = None if seek is None else await seek(connection_id)
+        if owner is None or owner == channel:
+            # The arbiter is gone, and what it knew with it; whoever is asked first goes on.
+            logger.warning("The process that negotiated connection %s does not answer", connection_id)
+        return owner or (channel if may_claim else None)
 
     def decide(self, connection_id: str, claimant: str, *, may_claim: bool, may_reopen: bool = False) -> str | None:
         """As the arbiter: who owns a connection, ``claimant`` if nobody did."""

@@ -152,6 +152,8 @@ class Seek(msgspec.Struct, tag_field="type", tag="signalr.seek", frozen=True, kw
     connection_id: str
     reply_to: str
     request_id: str
+    number: int = 0
+    """Place among those that would own it, should nobody answer; 0 if the asker would not."""
 
 
 class Leaving(msgspec.Struct, tag_field="type", tag="signalr.leaving", frozen=True, kw_only=True):

@@ -205,9 +205,15 @@ class ClassicSession:
         return len(self._tasks) > 2 * self._most_calls
 
     async def wait_ready(self) -> None:
-        """Return when the socket may be read again."""
-        while self.is_congested and not self.connection.is_closed:
-            await asyncio.wait(tuple(self._tasks), return_when=asyncio.FIRST_COMPLETED)
+        """Return when the socket may be read again, or when the connection has ended."""
+        if not self.is_congested or self.connection.is_closed:
+            return
+        ended = asyncio.get_running_loop().create_task(self.context.wait_aborted())
+        try:
+            while self.is_congested and not self.connection.is_closed:
+                await asyncio.wait((*self._tasks, ended), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            ended.cancel()
 
     def _task_done(self, task: asyncio.Task[Any]) -> None:
         self._tasks.discard(task)

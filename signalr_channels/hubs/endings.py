@@ -1,4 +1,4 @@
-"""``on_disconnected``, run to its end whatever it does: the connection has to be let go afterwards."""
+"""``on_disconnected``, run to its end or given up: the connection has to be let go afterwards, whatever the hook does."""
 
 from __future__ import annotations
 
@@ -7,14 +7,20 @@ import logging
 from collections.abc import Coroutine
 from typing import Any
 
-__all__ = ["run_last"]
+__all__ = ["GRACE", "run_last"]
 
 logger = logging.getLogger("signalr_channels.hubs")
+
+GRACE = 1.0
+"""Seconds a hook has to obey its cancellation."""
+
+_abandoned: set[asyncio.Task[Any]] = set()
+"""Hooks that nobody waits for any more; a loop keeps no task alive by itself."""
 
 
 async def run_last(ending: Coroutine[Any, Any, Any], connection_id: str, hub: str, timeout: float) -> None:
     """
-    Run ``on_disconnected`` of a hub; what goes wrong is logged.
+    Run ``on_disconnected`` of a hub; what goes wrong is logged. Returns after ``timeout`` and :data:`GRACE` at the latest.
 
     Args:
         ending: The call.
@@ -26,14 +32,31 @@ async def run_last(ending: Coroutine[Any, Any, Any], connection_id: str, hub: st
     try:
         await asyncio.wait([task], timeout=timeout)
     except asyncio.CancelledError:  # the process stops
-        task.cancel()
-        await asyncio.wait([task])
+        await _cancel(task, f"{connection_id}: on_disconnected of {hub} was cancelled, since the server process stops,")
         raise
     if not task.done():
-        task.cancel()
-        await asyncio.wait([task])
-        logger.error("%s: on_disconnected of %s took over %g s (ON_DISCONNECTED_TIMEOUT) and was cancelled", connection_id, hub, timeout)
+        what = f"{connection_id}: on_disconnected of {hub} took over {timeout:g} s (ON_DISCONNECTED_TIMEOUT) and was cancelled"
+        if await _cancel(task, f"{what},"):
+            logger.error("%s", what)
     elif task.cancelled():
         logger.error("%s: on_disconnected of %s was cancelled", connection_id, hub)
     elif (error := task.exception()) is not None:
         logger.error("%s: on_disconnected of %s failed", connection_id, hub, exc_info=error)
+
+
+async def _cancel(task: asyncio.Task[Any], what: str) -> bool:
+    """Cancel a hook. False if it goes on nevertheless; it is left to itself then."""
+    task.cancel()
+    await asyncio.wait([task], timeout=GRACE)
+    if task.done():
+        return True
+    logger.error("%s but it goes on, and is not waited for any longer; does it swallow CancelledError?", what)
+    _abandoned.add(task)
+    task.add_done_callback(_forget)
+    return False
+
+
+def _forget(task: asyncio.Task[Any]) -> None:
+    _abandoned.discard(task)
+    if not task.cancelled() and (error := task.exception()) is not None:
+        logger.error("on_disconnected failed, after it was cancelled and nobody waited for it any more", exc_info=error)

@@ -399,7 +399,7 @@ def test_lost_transports_are_ends_after_the_timeout(classic_site: PeerSite, moun
     for client in (*clients.values(), back, pending):
         client.detach()
     lost = time.monotonic()
-    time.sleep(4)  # within the time
+    time.sleep(4)  # within the time: nothing may come of it
     back.reattach()
     late = clients["serverSentEvents"]
     with connected(mount) as reader:

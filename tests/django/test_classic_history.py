@@ -12,6 +12,7 @@ from urllib.parse import urlencode
 import pytest
 from asgiref import testing
 
+from signalr_channels import history
 from signalr_channels.classic_log import describe_end
 from signalr_channels.exceptions import ConnectionClosed
 from signalr_channels.history import write_batch
@@ -27,6 +28,8 @@ from signalr_channels.protocols.endings import CloseReason, Disconnect
 from signalr_channels.routing import HubRouter, map_classic_hubs, map_persistent_connection
 from signalr_channels.runtime import install_runtime
 from signalr_channels.testing.runtime import RuntimeForTests
+from tests.django.answers import read_answer
+from tests.django.history_cast import NOON, PROCESS, end, event, later
 
 ApplicationCommunicator: Any = testing.ApplicationCommunicator
 """It has no types."""
@@ -108,14 +111,7 @@ class Site(RuntimeForTests):
     async def request(self, path: str, query: dict[str, str], *, body: bytes = b"", headers: Any = ()) -> tuple[int, bytes]:
         """A request to its end: ``(status, body)``."""
         communicator = self.open("http", path, query, body=body, headers=headers)
-        start = await communicator.receive_output(TIMEOUT)
-        answer = b""
-        while True:
-            part = await communicator.receive_output(TIMEOUT)
-            answer += part["body"]
-            if not part.get("more_body"):
-                break
-        await communicator.wait(TIMEOUT)
+        start, answer = await read_answer(communicator, TIMEOUT)
         return start["status"], answer
 
     def open(self, kind: str, path: str, query: dict[str, str], *, body: bytes = b"", headers: Any = ()) -> Any:
@@ -432,7 +428,7 @@ def test_an_id_may_live_again_after_an_abort() -> None:
         assert ChatHub.started == [client.id] * 2
         assert ChatHub.ended == [(client.id, CloseReason.CLIENT_CLOSED)] * 2
 
-    assert kinds(live(scenario)) == ["connected", "disconnected", "reconnected", "disconnected"]
+    assert kinds(live(scenario)) == ["connected", "disconnected", "connected", "disconnected"]
 
 
 def test_a_client_of_a_process_that_was_restarted_comes_back() -> None:
@@ -625,9 +621,9 @@ def test_a_connection_that_lives_again_is_open_again_in_the_same_row() -> None:
         await client.socket()
 
     events = live(scenario)
-    assert kinds(events) == ["connected", "disconnected", "reconnected", "disconnected"]
-    for event in events[:3]:  # a batch each
-        write_batch([event], {})
+    assert kinds(events) == ["connected", "disconnected", "connected", "disconnected"]
+    for one in events[:3]:  # a batch each
+        write_batch([one], {})
     row = Connection.objects.get()
     assert (row.closed_at, row.close_reason, row.stop_called) == (None, "", None)
     write_batch(events[3:], {})
@@ -667,3 +663,112 @@ def test_an_end_is_explained_with_the_setting_it_was_about(reason: CloseReason, 
     said = describe_end(Disconnect(reason=reason, stop_called=False, exception=exception))
     assert text in said
     assert bool(said) is bool(text)
+
+
+# Rows of a connection that ended in one process and begins again in another
+
+HERE = "web-2:1:b"
+
+
+def assert_lives_here() -> None:
+    row = Connection.objects.select_related("process").get()
+    assert row.process is not None
+    assert (row.process.name, row.closed_at, row.close_reason, row.stop_called) == (HERE, None, "", None)
+    assert Connection.objects.live(later(20)).count() == 1
+
+
+def stop_at(seconds: float, **more: Any) -> LifetimeEvent:
+    return end(reason=CloseReason.CLIENT_CLOSED, time=later(seconds), **more)
+
+
+@pytest.mark.django_db
+@pytest.mark.usefixtures("lease_of_a_minute")
+class TestAnotherProcess:
+    @pytest.fixture
+    def lease_of_a_minute(self, settings: Any) -> None:
+        settings.SIGNALR = {"PROCESS_LEASE": 60}
+
+    def test_it_is_live_there_and_its_history_has_both_lives(self) -> None:
+        write_batch([event("connected"), stop_at(5)], {})
+        write_batch([event("connected", process=HERE, time=later(9), info={"transport": "longPolling"})], {})
+
+        assert_lives_here()
+        row = Connection.objects.get()
+        assert (row.opened_at, row.last_seen_at, row.transport) == (NOON, later(9), "longPolling")
+        events = EventRow.objects.order_by("time").values_list("kind", "process", "reason")
+        assert list(events) == [("connected", PROCESS, ""), ("disconnected", PROCESS, "client_closed"), ("connected", HERE, "")]
+
+        write_batch([end(reason=CloseReason.CLIENT_GONE, process=HERE, time=later(15))], {})
+        row = Connection.objects.get()
+        assert (row.closed_at, row.close_reason) == (later(15), "client_gone")
+
+    def test_the_end_may_be_written_after_the_new_beginning(self) -> None:
+        write_batch([event("connected")], {})
+        write_batch([event("connected", process=HERE, time=later(5.1))], {})
+        write_batch([stop_at(5)], {})
+
+        assert_lives_here()
+        assert set(EventRow.objects.values_list("kind", "reason")) == {("connected", ""), ("disconnected", "client_closed")}
+
+    @pytest.mark.parametrize("batches", [1, 2])
+    def test_the_whole_first_life_may_be_written_after_the_new_beginning(self, batches: int) -> None:
+        write_batch([event("connected", process=HERE, time=later(5.1))], {})
+        first_life = [event("connected"), stop_at(5)]
+        for part in [first_life] if batches == 1 else [[each] for each in first_life]:
+            write_batch(part, {})
+
+        assert_lives_here()
+
+    @pytest.mark.parametrize("batches", [1, 2])
+    def test_the_whole_first_life_may_be_written_after_the_second(self, batches: int) -> None:
+        write_batch([event("connected", process=HERE, time=later(6)), end(process=HERE, time=later(9))], {})
+        first_life = [event("connected"), stop_at(5)]
+        for part in [first_life] if batches == 1 else [[each] for each in first_life]:
+            write_batch(part, {})
+
+        row = Connection.objects.get()
+        assert row.closed_at == (later(9) if batches == 1 else later(5))  # in any case it is not live
+        assert EventRow.objects.count() == 4
+
+    def test_it_is_live_where_the_clock_is_behind(self) -> None:
+        write_batch([event("connected"), stop_at(0.1)], {})
+        write_batch([event("connected", process=HERE, time=later(-3))], {})
+
+        assert_lives_here()
+
+    def test_old_news_of_a_transport_does_not_move_it_back(self) -> None:
+        write_batch([event("connected")], {})
+        write_batch([event("reconnected", process=HERE, time=later(8))], {})
+        write_batch([event("reconnected", time=later(4))], {})
+        write_batch([end(reason=CloseReason.SERVER_SHUTDOWN, time=later(6))], {})
+
+        assert_lives_here()
+
+    def test_a_row_that_slips_in_between_is_seen(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        insert_new = history.insert_new
+
+        def insert_late(model: Any, rows: Any, using: str) -> None:
+            monkeypatch.setattr(history, "insert_new", insert_new)
+            write_batch([event("connected"), stop_at(5)], {})
+            insert_new(model, rows, using)
+
+        monkeypatch.setattr(history, "insert_new", insert_late)
+        write_batch([event("reconnected", process=HERE, time=later(6))], {})
+
+        assert_lives_here()
+
+    def test_writing_it_twice_leaves_the_rows_of_writing_it_once(self) -> None:
+        write_batch([event("connected"), stop_at(5)], {})
+        for batch in ([event("connected", process=HERE, time=later(9))], [stop_at(12, process=HERE)]):
+            write_batch(batch, {})
+            before = list(Connection.objects.values())
+            write_batch(batch, {})
+            assert list(Connection.objects.values()) == before
+
+    def test_several_lives_may_share_a_batch(self) -> None:
+        write_batch([event("connected")], {})
+        lives = [stop_at(1), event("connected", time=later(2)), event("reconnected", time=later(3)), stop_at(4)]
+        write_batch([*lives, event("connected", time=later(5), info={"transport": "foreverFrame"})], {})
+
+        row = Connection.objects.get()
+        assert (row.opened_at, row.last_seen_at, row.closed_at, row.transport) == (NOON, later(5), None, "foreverFrame")

@@ -11,13 +11,16 @@ import contextlib
 import json
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import threading
+import time
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -65,11 +68,41 @@ class Polling:
 
 
 @pytest.fixture
-def processes(tmp_path: Path, redis_url: str, layer: str) -> Iterator[list[Process]]:
+def database(tmp_path: Path) -> Path:
+    return tmp_path / "db.sqlite3"
+
+
+@pytest.fixture
+def processes(database: Path, redis_url: str, layer: str) -> Iterator[list[Process]]:
     """Three server processes."""
     environment = {"PEER_LAYER": layer, "REDIS_URL": redis_url, "PEER_SIGNALR": SIGNALR}
     with contextlib.ExitStack() as stack:
-        yield [stack.enter_context(serve_peer_site(tmp_path / f"{number}.sqlite3", **environment)) for number in range(3)]
+        yield [stack.enter_context(serve_peer_site(database, **environment)) for _ in range(3)]
+
+
+def rows(database: Path, query: str, *values: str) -> list[tuple[Any, ...]]:
+    """What the history says."""
+    with contextlib.closing(sqlite3.connect(database, timeout=TIMEOUT)) as connection:
+        return connection.execute(query, values).fetchall()
+
+
+def eventually(read: Callable[[], Any], expected: Any) -> None:
+    """Wait until the history has been written."""
+    deadline = time.monotonic() + TIMEOUT
+    while (found := read()) != expected:
+        assert time.monotonic() < deadline, found
+        time.sleep(0.05)  # SQLite tells nobody of new rows
+
+
+def use_wsgi_token(client: Polling) -> None:
+    """Give a client the token that a WSGI process would have given it, which names no process to ask."""
+    script = (
+        "import django; django.setup(); from signalr_channels.classic_tokens import *; t = new_classic_token(None, '');"
+        "print(t.connection_id, t.sign())"
+    )
+    environment = {**os.environ, "DJANGO_SETTINGS_MODULE": PEER_SITE_SETTINGS}
+    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, env=environment, capture_output=True, text=True, check=True)
+    client.id, client.token = done.stdout.split()
 
 
 def started(processes: Sequence[Process], *, negotiates: int, owner: int) -> Polling:
@@ -123,15 +156,8 @@ def test_a_connection_goes_on_when_its_process(processes: list[Process], how: si
 
 @pytest.mark.parametrize("layer", ["pubsub"])
 def test_a_connection_that_a_wsgi_process_negotiated_finds_its_owner(processes: list[Process]) -> None:
-    """Such a token names no process to ask."""
     client = Polling([process.port for process in processes], 0)
-    script = (
-        "import django; django.setup(); from signalr_channels.classic_tokens import *; t = new_classic_token(None, ''); print(t.sign())"
-    )
-    environment = {**os.environ, "DJANGO_SETTINGS_MODULE": PEER_SITE_SETTINGS}
-    client.token = subprocess.run(
-        [sys.executable, "-c", script], cwd=ROOT, env=environment, capture_output=True, text=True, check=True
-    ).stdout.strip()
+    use_wsgi_token(client)
     assert client.receive("connect", 0) == []
     client.request("start", 1)
     client.call(2, "ToCaller", "hello")
@@ -150,3 +176,48 @@ def test_a_connection_that_begins_again_elsewhere_is_found_where_it_ended(proces
     client.request("start", 0)
     client.call(0, "ToCaller", "again")
     assert client.receive("poll", 2) == [["ToCaller", "again"]]
+
+
+@pytest.mark.parametrize("layer", ["pubsub"])
+def test_of_requests_that_come_in_the_same_moment_one_process_opens_the_connection(processes: list[Process], database: Path) -> None:
+    ports = [process.port for process in processes]
+    clients = [Polling(ports, 0) for _ in range(5)]
+    with ThreadPoolExecutor(3 * len(clients)) as threads:
+        list(threads.map(use_wsgi_token, clients))
+        calls = [threads.submit(client.call, process, "GetConnectionId") for client in clients for process in range(3)]
+        assert [call.result() for call in calls] == [client.id for client in clients for _ in range(3)]
+        list(threads.map(lambda client: client.receive("connect", 0), clients))
+    for client in clients:
+        client.request("start", 1)
+        client.call(2, "ToCaller", "hello")
+        assert client.receive("poll", 1) == [["ToCaller", "hello"]]
+        client.request("abort", 0, {})
+    query = "SELECT connection_id, COUNT(DISTINCT process) FROM signalr_channels_lifetimeevent WHERE kind != 'negotiated' GROUP BY 1"
+    ended = "SELECT COUNT(*) FROM signalr_channels_lifetimeevent WHERE kind = 'disconnected'"
+    eventually(lambda: rows(database, ended), [(len(clients),)])
+    assert sorted(rows(database, query)) == sorted((client.id, 1) for client in clients)
+
+
+@pytest.mark.parametrize("layer", ["core"])
+@pytest.mark.parametrize("negotiates", [0, 2], ids=["which negotiated", "which did not negotiate"])
+def test_the_history_of_a_connection_that_begins_again_elsewhere(processes: list[Process], database: Path, negotiates: int) -> None:
+    client = started(processes, negotiates=negotiates, owner=0)
+    client.request("abort", 0, {})
+    client.cursor = ""
+    if negotiates == 0:  # and that process is gone by now, with what it knew
+        processes[0].process.send_signal(signal.SIGTERM)
+        processes[0].process.wait(TIMEOUT)
+    assert client.receive("connect", 1) == []
+    client.request("start", 2)
+
+    events = "SELECT kind, reason FROM signalr_channels_lifetimeevent WHERE connection_id = ? AND kind != 'negotiated' ORDER BY time"
+    lives = [("connected", ""), ("disconnected", "client_closed"), ("connected", "")]
+    eventually(lambda: rows(database, events, client.id), lives)
+    row = "SELECT closed_at, close_reason, p.stopped_at FROM signalr_channels_connection c JOIN signalr_channels_serverprocess p"
+    live = [(None, "", None)]
+    eventually(lambda: rows(database, f"{row} ON p.id = c.process_id WHERE connection_id = ?", client.id), live)
+
+    client.request("abort", 2, {})
+    eventually(lambda: rows(database, events, client.id), [*lives, ("disconnected", "client_closed")])
+    processes_of = "SELECT DISTINCT process FROM signalr_channels_lifetimeevent WHERE connection_id = ? AND kind != 'negotiated'"
+    assert len(rows(database, processes_of, client.id)) == 2

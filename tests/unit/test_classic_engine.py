@@ -359,6 +359,17 @@ class Twin:
         while self.engine.has_frame:
             self.write(is_lost=False)
 
+    def act(self, action: str, number: int) -> None:
+        """One of :data:`ACTIONS`."""
+        if action == "send":
+            self.send(number)
+        elif action == "write":
+            self.write(is_lost=False, limit=number)
+        else:
+            for _ in range(number):  # frames that were written and never arrived
+                self.write(is_lost=True)
+            self.engine.resume(self.cursor, None, init=False)
+
 
 ACTIONS = st.one_of(
     st.tuples(st.just("send"), st.integers(0, 30)),
@@ -371,14 +382,7 @@ ACTIONS = st.one_of(
 def test_each_message_arrives_once_and_in_order_whatever_is_cut_while_the_buffer_holds_it(actions: list[tuple[str, int]]) -> None:
     twin = Twin(1000, 1_000_000)
     for action, number in actions:
-        if action == "send":
-            twin.send(number)
-        elif action == "write":
-            twin.write(is_lost=False, limit=number)
-        else:
-            for _ in range(number):  # frames that were written and never arrived
-                twin.write(is_lost=True)
-            twin.engine.resume(twin.cursor, None, init=False)
+        twin.act(action, number)
     twin.engine.resume(twin.cursor, None, init=False)
     twin.write_all()
     assert twin.received == list(range(len(twin.sent)))
@@ -391,14 +395,8 @@ def test_a_loss_is_counted_for_each_message_that_never_arrives_and_for_no_other(
 ) -> None:
     twin = Twin(maximum_messages, maximum_bytes)
     for action, number in actions:
-        if action == "send":
-            twin.send(number)
-        elif action == "write":
-            twin.write(is_lost=False, limit=number)
-        else:
-            for _ in range(number):
-                twin.write(is_lost=True)
-            twin.engine.resume(twin.cursor, None, init=False)
+        twin.act(action, number)
+        if action == "cut":
             assert twin.engine.backlog <= len(twin.sent) - twin.start
     twin.engine.resume(twin.cursor, None, init=False)
     twin.write_all()

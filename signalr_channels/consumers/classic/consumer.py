@@ -17,12 +17,11 @@ from signalr_channels.backplane.ownership import GONE, HERE
 from signalr_channels.classic_log import describe_classic_request
 from signalr_channels.classic_mounts import WRONG_MOUNT, WRONG_USER, ClassicMount
 from signalr_channels.classic_relay import REFUSED
-from signalr_channels.classic_runtime import REFUSED_TEXT, OpenClassicConnection
+from signalr_channels.classic_serving import REFUSED_TEXT, call
 from signalr_channels.classic_tokens import ClassicToken, new_classic_token, read_classic_token
 from signalr_channels.consumers.classic.elsewhere import OwnerLost, OwnerRefused, RemoteRequest, find_classic_owner
 from signalr_channels.consumers.classic.receiving import JSON, NO_CACHE, SCRIPT, LocalRequest, refuse
 from signalr_channels.consumers.classic.request import ClassicRequest
-from signalr_channels.exceptions import ConnectionClosed
 from signalr_channels.gate import Admission, Refusal, cors_headers, preflight_headers
 from signalr_channels.hubs.lifetime import LifetimeEventKind
 from signalr_channels.protocols.classic.forever_frame import escape_markup
@@ -130,7 +129,7 @@ class _Answering:
             ServerFault: It fails.
         """
         request, mount = self._request, self._mount
-        admission, names = await mount.admit(request.scope, names)  # type: ignore[arg-type]
+        admission, names = await mount.admit(request.scope, names)
         operation = request.operation
         if operation is Operation.SCRIPT and mount.handler is None:
             await self._respond(mount.script(request.url).encode(), SCRIPT)
@@ -229,9 +228,7 @@ class _Answering:
         try:
             await (self._call_elsewhere(remote) if is_call else remote.receive(self._receive, self._send, self._headers))
         except OwnerLost:
-            # Whoever is asked next owns the connection: this process, if the client tries again here.
-            assert runtime.ownership is not None
-            await runtime.ownership.release(token.connection_id, token.arbiter, owner=owner, may_move=True)
+            await runtime.classic_service.lost(token.connection_id, token.arbiter, owner)
             if is_retry:
                 text = "The server process of this connection does not answer."
                 raise Refusal(503, text, headers=[(b"retry-after", b"1")]) from None
@@ -265,55 +262,38 @@ class _Answering:
     async def _call_here(self, admission: Admission, names: tuple[str, ...], token: ClassicToken) -> None:
         classic, operation = self._runtime.classic, self._request.operation
         opened = classic.get(token.connection_id)
-        if operation is Operation.ABORT:
-            if opened is not None:
-                opened.connection.stop()
+        if opened is None and operation is Operation.ABORT:
             await self._respond(b"", b"text/plain")
             return
         if opened is None:
             # Before the transport, or on a process that does not know it: it waits for its transport as after a loss.
             opened = classic.open(self._mount, self._request.scope, admission, token)
             await opened.session.attach(names)
-        opened.renew(admission)
-        await (self._start(opened, names) if operation is Operation.START else self._take(opened))
-
-    async def _start(self, opened: OpenClassicConnection, names: tuple[str, ...]) -> None:
-        try:
-            await opened.session.start(names)
-        except Exception as error:  # logged by the session
-            raise ServerFault(str(error)) from error
-        await self._respond_json(STARTED)
-
-    async def _take(self, opened: OpenClassicConnection) -> None:
-        try:
-            answer = opened.session.invoke(self._request.data or "")
-            data = answer if isinstance(answer, bytes) else await opened.session.run(answer)
-        except InvalidInvocation as error:
-            raise ServerFault(error.text) from error
-        except ConnectionClosed as error:
-            raise Refusal(503, str(error), headers=[(b"retry-after", b"1")]) from error
-        except Exception as error:
-            logger.error("%s: what the client sent failed", opened.connection.connection_id, exc_info=error)
-            raise ServerFault(str(error)) from error
-        await self._respond_result(data)
+        if operation is not Operation.ABORT:
+            opened.renew(admission)
+        await self._answer_call(*await call(opened, operation, names, self._request.data))
 
     async def _call_elsewhere(self, remote: RemoteRequest) -> None:
-        operation = self._request.operation
         status = await remote.call()
+        await self._answer_call(status.status, status.body.encode())
+
+    # Answers
+
+    async def _answer_call(self, status: int, body: bytes) -> None:
+        """Answer as the connection does, here or in another process."""
+        operation = self._request.operation
         if operation is Operation.ABORT:
             await self._respond(b"", b"text/plain")
-        elif status.status == REFUSED:
+        elif status == REFUSED:
             await self._refuse_call()
-        elif status.status in (400, 503):
-            raise Refusal(status.status, status.body)
-        elif status.status >= 400:
-            raise ServerFault(status.body)
+        elif status in (400, 503):
+            raise Refusal(status, body.decode(), headers=[(b"retry-after", b"1")] if status == 503 else [])
+        elif status >= 400:
+            raise ServerFault(body.decode())
         elif operation is Operation.START:
             await self._respond_json(STARTED)
         else:
-            await self._respond_result(status.body.encode())
-
-    # Answers
+            await self._respond_result(body)
 
     async def _respond_result(self, data: bytes) -> None:
         """What a send is answered; nothing where there are no hubs."""

@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from signalr_channels.backplane import names
 from signalr_channels.backplane.ownership import HERE
 from signalr_channels.backplane.relay import Conversation
 from signalr_channels.backplane.wire import (
@@ -16,15 +15,12 @@ from signalr_channels.backplane.wire import (
     CloseSocket,
     Detached,
     Frame,
-    Owner,
     Received,
     RelayMessage,
-    Seek,
     Status,
 )
 from signalr_channels.classic_mounts import ClassicMount
-from signalr_channels.classic_relay import CLASSIC, REFUSED
-from signalr_channels.conf import get_settings
+from signalr_channels.classic_relay import ABSENT, REFUSED
 from signalr_channels.consumers.classic.receiving import Transport, answer_poll, first_of, open_transport, refuse
 from signalr_channels.consumers.classic.request import ClassicRequest
 from signalr_channels.consumers.classic.transports import ClassicPoll, ClassicSocket
@@ -52,38 +48,17 @@ async def find_classic_owner(runtime: Runtime, connection_id: str, arbiter: str,
     if runtime.classic.get(connection_id) is not None or runtime.ownership is None:
         return HERE
 
+    may_claim = operation is not Operation.ABORT
+
     async def seek(connection_id: str) -> str | None:
-        return await _seek(runtime, connection_id)
+        return await runtime.classic_service.seek(connection_id, may_claim=may_claim)
 
-    return await runtime.ownership.locate(
-        connection_id,
-        arbiter,
-        may_claim=operation is not Operation.ABORT,
-        may_reopen=operation is Operation.CONNECT,
-        seek=seek,
-    )
-
-
-async def _seek(runtime: Runtime, connection_id: str) -> str | None:
-    """Ask all processes that serve classic clients."""
-    assert runtime.relay is not None
-
-    def make(reply_to: str, request_id: str) -> Seek:
-        return Seek(v=VERSION, hub=CLASSIC, connection_id=connection_id, reply_to=reply_to, request_id=request_id)
-
-    try:
-        conversation = await runtime.relay.ask(names.everyone(get_settings().KEY_PREFIX, CLASSIC), make)
-    except BackplaneUnavailable:
-        return None
-    try:
-        answer = await conversation.receive(min(runtime.relay.ack_timeout, 1.0))
-    finally:
-        conversation.close()
-    return answer.channel if isinstance(answer, Owner) else None
+    may_reopen = operation is Operation.CONNECT
+    return await runtime.ownership.locate(connection_id, arbiter, may_claim=may_claim, may_reopen=may_reopen, seek=seek)
 
 
 class OwnerLost(Exception):
-    """The process that owned a connection does not answer."""
+    """The process that was taken for the owner of a connection does not answer, or does not have it."""
 
 
 class OwnerRefused(Exception):
@@ -130,7 +105,7 @@ class RemoteRequest:
         Have a send, start or abort served.
 
         Raises:
-            OwnerLost: The owner does not answer.
+            OwnerLost: The owner does not answer, or is none.
             Refusal: It cannot be reached.
         """
 
@@ -153,7 +128,7 @@ class RemoteRequest:
                 answer = await conversation.receive(None)
         finally:
             conversation.close()
-        if not isinstance(answer, Status):
+        if not isinstance(answer, Status) or answer.status == ABSENT:
             raise OwnerLost
         return answer
 
@@ -170,7 +145,7 @@ class RemoteRequest:
         Serve a receiving request with the frames the owner sends.
 
         Raises:
-            OwnerLost: The owner does not answer; the request was not answered either.
+            OwnerLost: The owner does not answer, or is none; the request was not answered either.
             OwnerRefused: It answers that the connection has ended, and the client connects.
             Refusal: It cannot be reached.
         """
@@ -195,7 +170,7 @@ class RemoteRequest:
         conversation = await self._ask(make)
         try:
             answer = await conversation.receive(self._relay.ack_timeout)
-            if not isinstance(answer, Status):
+            if not isinstance(answer, Status) or answer.status == ABSENT:
                 raise OwnerLost
             if answer.status == REFUSED and request.operation is Operation.CONNECT:
                 raise OwnerRefused

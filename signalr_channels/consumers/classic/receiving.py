@@ -7,30 +7,25 @@ Source: reference sections 1.2, 4.1, 7.4.
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Awaitable, Callable
 from typing import Any, Union
 
 from signalr_channels.classic_mounts import ClassicMount
-from signalr_channels.classic_runtime import REFUSED_TEXT, ClassicConnections, OpenClassicConnection, tell_reconnected
+from signalr_channels.classic_runtime import OpenClassicConnection
+from signalr_channels.classic_serving import ReceivingRequest, attach, say_farewell, take_message
 from signalr_channels.classic_tokens import ClassicToken
 from signalr_channels.consumers.classic.request import ClassicRequest
 from signalr_channels.consumers.classic.transports import ClassicEventStream, ClassicForeverFrame, ClassicPoll, ClassicSocket
 from signalr_channels.consumers.uvicorn_fast_path import find_fast_path
 from signalr_channels.consumers.websocket import WebSocketTransport, explain_disconnect
-from signalr_channels.exceptions import ConnectionClosed
 from signalr_channels.gate import Admission
 from signalr_channels.protocols.classic import forever_frame
-from signalr_channels.protocols.classic.engine import InvalidCursor, encode_farewell
-from signalr_channels.protocols.classic.negotiation import has_delayed_start
-from signalr_channels.protocols.classic.requests import ClassicTransport, Operation, parse_frame_id
+from signalr_channels.protocols.classic.requests import ClassicTransport, parse_frame_id
 from signalr_channels.protocols.endings import CloseReason
-from signalr_channels.responses import client_gone
+from signalr_channels.responses import accept_websocket, client_gone
 from signalr_channels.runtime import Runtime
 
-__all__ = ["LocalRequest", "Transport", "answer_poll", "first_of", "open_transport", "refuse", "say_farewell", "serve_until_end"]
-
-logger = logging.getLogger("signalr_channels.connections")
+__all__ = ["LocalRequest", "Transport", "answer_poll", "first_of", "open_transport", "refuse", "serve_until_end"]
 
 Receive = Callable[[], Awaitable[Any]]
 Send = Callable[[Any], Awaitable[None]]
@@ -51,7 +46,7 @@ async def open_transport(request: ClassicRequest, send: Send, mount: ClassicMoun
         FrameIdError: The request of a forever frame has no number.
     """
     if request.is_websocket:
-        await send({"type": "websocket.accept"})
+        await accept_websocket(request.scope, send)
         options = mount.core_options
         fast_path = find_fast_path(send) if options.UVICORN_FAST_PATH else None
         return ClassicSocket(WebSocketTransport(send, fast_path, close_timeout=options.WEBSOCKET_CLOSE_TIMEOUT))
@@ -77,13 +72,6 @@ async def refuse(request: ClassicRequest, receive: Receive, send: Send, mount: C
     transport = await open_transport(request, send, mount, headers)
     await say_farewell(transport)
     await _leave(transport, receive, send)
-
-
-async def say_farewell(transport: Transport) -> None:
-    """Tell the client to stop."""
-    await transport.write(encode_farewell(b'"%s"' % REFUSED_TEXT.encode()))
-    if not transport.is_poll:
-        await transport.close()
 
 
 async def _leave(transport: Transport, receive: Receive, send: Send) -> None:
@@ -115,10 +103,6 @@ class LocalRequest:
         self._names = names
         self._admission = admission
 
-    @property
-    def _connections(self) -> ClassicConnections:
-        return self._runtime.classic
-
     async def serve(self, token: ClassicToken, receive: Receive, send: Send, headers: Headers) -> None:
         """
         Serve it to its end.
@@ -127,45 +111,28 @@ class LocalRequest:
             Refusal: 503 where there is no room.
             FrameIdError: The request of a forever frame has no number.
         """
-        request, connections = self._request, self._connections
+        request, connections = self._request, self._runtime.classic
         if request.transport is ClassicTransport.FOREVER_FRAME:
             parse_frame_id(request.query("frameid"))
         opened = connections.get(token.connection_id)
         if opened is None:
             opened = connections.open(self._mount, request.scope, self._admission, token)
         opened.renew(self._admission)
-        await connections.list_hubs(opened, self._names, request.groups_token)
-        transport = await open_transport(request, send, self._mount, headers)
-        if not await self._attach(opened, transport):
-            await _leave(transport, receive, send)
-            return
-        await serve_until_end(opened, transport, receive, send)
+        arrival = ReceivingRequest(
+            operation=request.operation,
+            hubs=self._names,
+            protocol=request.query("clientprotocol") or "",
+            cursor=request.cursor,
+            groups_token=request.groups_token,
+            scope=request.scope,
+            admission=self._admission,
+        )
 
-    async def _attach(self, opened: OpenClassicConnection, transport: Transport) -> bool:
-        """Attach the transport and tell hubs. False: it is over already."""
-        request, connection = self._request, opened.connection
-        is_connect = request.operation is Operation.CONNECT
-        if is_connect and not has_delayed_start(request.query("clientprotocol")):
-            await opened.session.start(self._names)  # before 1.4 there is no /start
-        is_silent = transport.is_poll and request.operation is not Operation.RECONNECT
-        came_back = not is_connect and not is_silent
-        try:
-            connection.attach(transport, cursor=request.cursor, groups_token=request.groups_token, init=is_connect)
-        except InvalidCursor as error:
-            logger.info("%s: %s", connection.connection_id, error)
-            await transport.close()
-            return False
-        except ConnectionClosed:  # it was aborted while we opened the transport
-            await say_farewell(transport)
-            return False
-        lived_elsewhere = not is_connect and not opened.has_begun
-        opened.has_begun = True
-        opened.log.attached(request.scope, transport.name, self._names, self._admission, came_back=came_back or lived_elsewhere)
-        if came_back:
-            opened.session.spawn(tell_reconnected(opened, transport))
-        elif lived_elsewhere:
-            opened.session.resume()
-        return True
+        async def answer() -> Transport:
+            return await open_transport(request, send, self._mount, headers)
+
+        transport, is_attached = await attach(connections, opened, arrival, answer)
+        await (serve_until_end(opened, transport, receive, send) if is_attached else _leave(transport, receive, send))
 
 
 async def serve_until_end(opened: OpenClassicConnection, transport: Transport, receive: Receive, send: Send) -> None:
@@ -184,7 +151,7 @@ async def serve_until_end(opened: OpenClassicConnection, transport: Transport, r
 
 async def _read_socket(opened: OpenClassicConnection, transport: ClassicSocket, receive: Receive) -> CloseReason:
     """Hand on what comes. Gives why the socket ended."""
-    limit, session, connection = opened.mount.options.MAXIMUM_WEBSOCKET_MESSAGE_SIZE, opened.session, opened.connection
+    session = opened.session
     while True:
         event = await receive()
         if event["type"] == "websocket.disconnect":
@@ -192,27 +159,11 @@ async def _read_socket(opened: OpenClassicConnection, transport: ClassicSocket, 
             # A Close frame is no goodbye: the JavaScript client sends one, then an abort; others come back.
             return CloseReason.CLIENT_GONE if reason is CloseReason.CLIENT_CLOSED else reason
         text = event.get("text")
-        if text is None or (limit is not None and _size(text, limit) > limit):
-            return _cut(connection.connection_id, transport, limit, is_binary=text is None)
-        connection.last_received = connection.clock()
-        session.receive(text)
+        if (fault := take_message(opened, event.get("bytes") or b"" if text is None else text)) is not None:
+            transport.abort()
+            return fault
         if session.is_congested:
             await session.wait_ready()
-
-
-def _size(text: str, limit: int) -> int:
-    """Bytes of a text, counted only where they may be too many."""
-    return len(text.encode("utf-8", "surrogatepass")) if len(text) * 4 > limit else len(text)
-
-
-def _cut(connection_id: str, transport: ClassicSocket, limit: int | None, *, is_binary: bool) -> CloseReason:
-    # The reference ends TCP without a Close frame; the client comes back with another socket.
-    if is_binary:
-        logger.warning("%s: the client sent a binary message, and there are none; its socket was cut", connection_id)
-    else:
-        logger.warning("%s: a message was over %s bytes (CLASSIC MAXIMUM_WEBSOCKET_MESSAGE_SIZE); its socket was cut", connection_id, limit)
-    transport.abort()
-    return CloseReason.PROTOCOL_ERROR if is_binary else CloseReason.MESSAGE_TOO_BIG
 
 
 async def _wait_stream(transport: ClassicEventStream | ClassicForeverFrame, receive: Receive) -> None:

@@ -23,30 +23,11 @@ from signalr_channels.hubs.progress import NO_PROGRESS, Progress
 from signalr_channels.protocols.classic.hub_messages import InvalidInvocation
 from signalr_channels.protocols.classic.hub_protocol import NO_CLIENT_RESULTS
 from signalr_channels.protocols.endings import CloseReason, Disconnect
+from tests.unit.gates import Gates
 from tests.unit.scripted import TIMEOUT, settle
 from tests.unit.scripted_classic import ClassicClient, ClassicServer, FakeClassicTransport, call
 
 pytestmark = pytest.mark.usefixtures("no_task_left")
-
-
-class Gates:
-    """Doors that hub code waits behind, and what happened so far."""
-
-    def __init__(self) -> None:
-        self.log: list[Any] = []
-        self._doors: dict[str, asyncio.Event] = {}
-
-    def door(self, name: str) -> asyncio.Event:
-        return self._doors.setdefault(name, asyncio.Event())
-
-    def open(self, *names: str) -> None:
-        for name in names:
-            self.door(name).set()
-
-
-@pytest.fixture
-def gates() -> Gates:
-    return Gates()
 
 
 class OwnError(HubException):
@@ -282,6 +263,22 @@ async def test_a_socket_is_not_read_while_twice_as_many_calls_wait(gates: Gates)
         await asyncio.wait_for(waiting, TIMEOUT)
         gates.open("b", "c")
         await client.answer("2")
+
+
+async def test_a_socket_that_waits_for_calls_wakes_when_the_connection_ends(gates: Gates) -> None:
+    async with ClassicServer([make_hub(gates)], PARALLEL_INVOCATIONS=1) as server:
+        client = await server.connect(["stage"])
+        for door in "abc":
+            client.invoke("stage", "wait", door)
+        waiting = asyncio.ensure_future(client.session.wait_ready())
+        await settle()
+        client.connection.stop()
+        await asyncio.wait_for(waiting, TIMEOUT)
+        assert client.session.is_congested
+        await asyncio.wait_for(client.session.wait_ready(), TIMEOUT)
+        await client.finished()
+        gates.open("a", "b", "c")
+        await settle()
 
 
 async def test_an_answer_does_not_go_to_another_socket(gates: Gates) -> None:
