@@ -100,11 +100,15 @@ STATIC_URL = "static/"
 STATIC_ROOT = BASE_DIR / "staticfiles"
 LOGOUT_REDIRECT_URL = "chat"
 
-# One line for each connection that begins or ends.
+# One line for each connection that begins or ends. runserver writes one for each request, with its query: tokens do not belong there.
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
+    "filters": {"without_query": {"()": "signalr_channels.log_filters.WithoutQuery"}},
     "formatters": {"line": {"format": "{levelname} {name}: {message}", "style": "{"}},
     "handlers": {"lines": {"class": "logging.StreamHandler", "formatter": "line"}},
-    "loggers": {"signalr_channels": {"handlers": ["lines"], "level": "INFO"}},
+    "loggers": {
+        "signalr_channels": {"handlers": ["lines"], "level": "INFO"},
+        "django.channels.server": {"filters": ["without_query"]},
+    },
 }

@@ -13,7 +13,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 
-from django.db import InterfaceError, OperationalError, ProgrammingError, close_old_connections, connections
+from django.db import DEFAULT_DB_ALIAS, InterfaceError, OperationalError, ProgrammingError, close_old_connections, connections
 
 from signalr_channels.conf import get_settings
 from signalr_channels.history import write_batch
@@ -30,6 +30,9 @@ FIRST_RETRY, LONGEST_RETRY, RETRY_WHILE_STOPPING = 0.1, 30.0, 0.25
 
 DATABASE_AWAY = (OperationalError, InterfaceError, ProgrammingError)
 """Errors that pass, the last one when the migrations are run. Anything else is the fault of a row."""
+OUR_TABLES = "signalr_channels_"
+MISSING = ("no such ", "has no column", "not exist", "n't exist", "unknown column")
+"""Words of SQLite, PostgreSQL, MySQL and Oracle for a table or a column that is not there."""
 
 
 class HistoryWriter:
@@ -222,4 +225,14 @@ class HistoryWriter:
             waiting = len(self._batch) + len(self._events)
         if is_first:
             is_bug = not isinstance(error, DATABASE_AWAY)
-            logger.error("The history cannot be written, %d events wait: %s", waiting, error, exc_info=error if is_bug else None)
+            text = f"{error}{_advice(error)}"
+            logger.error("The history cannot be written, %d events wait: %s", waiting, text, exc_info=error if is_bug else None)
+
+
+def _advice(error: Exception) -> str:
+    """What to do, where tables of ours are missing; servers, unlike ``runserver``, say nothing of migrations that were not run."""
+    text = str(error).lower()
+    if not isinstance(error, (OperationalError, ProgrammingError)) or OUR_TABLES not in text or not any(word in text for word in MISSING):
+        return ""
+    alias = get_settings().DATABASE
+    return f" (run `manage.py migrate{'' if alias == DEFAULT_DB_ALIAS else f' --database {alias}'}`)"

@@ -9,7 +9,7 @@ from demo_project.settings import *  # noqa: F403 - the suite tests the site peo
 SECRET_KEY = "only-for-tests, and long enough for the access tokens among them"
 DEBUG = False
 ALLOWED_HOSTS = ["*"]
-DATABASES = {"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"}}
+DATABASES = {"default": {"ENGINE": "tests.database", "NAME": ":memory:"}}
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 CHANNEL_LAYERS = {"default": {"BACKEND": "channels.layers.InMemoryChannelLayer"}}
 SIGNALR = {"HISTORY": False}

@@ -1,13 +1,20 @@
-"""The management commands of the demo site, in this process."""
+"""The management commands of the demo site."""
 
 from __future__ import annotations
 
 import io
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
 from django.core.management import CommandError, call_command
+
+from tests.live import ROOT
 
 REDIS = {"default": {"BACKEND": "channels_redis.core.RedisChannelLayer", "CONFIG": {"hosts": ["redis://127.0.0.1:1/0"]}}}
 
@@ -39,8 +46,28 @@ def test_demo_setup_makes_an_admin_and_prints_a_password_only_when_it_sets_one(m
     assert user.is_superuser
     assert user.check_password(first.split("admin / ")[1].strip())
 
-    assert "the password that was set before" in output_of("demo_setup")
+    assert "the password that was set before  (DEMO_ADMIN_PASSWORD=... make demo sets another one)" in output_of("demo_setup")
     monkeypatch.setenv("DEMO_ADMIN_PASSWORD", "another one")
     assert "admin / another one" in output_of("demo_setup")
     assert "the password that was set before" in output_of("demo_setup")
     assert User.objects.count() == 1
+
+
+def test_a_port_that_is_taken_is_all_that_the_demo_talks_of(tmp_path: Path) -> None:
+    database = tmp_path / "db.sqlite3"
+    environment = {**os.environ, "DJANGO_SETTINGS_MODULE": "demo_project.settings", "DATABASE_PATH": str(database)}
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        command = [sys.executable, "manage.py", "demo", str(port)]
+        done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 1
+    assert done.stdout == ""
+    assert f"Port {port} cannot be used: Address already in use. Take another one: make demo PORT={port + 1}" in done.stderr
+    assert not database.exists()
+
+
+def test_a_port_must_be_one() -> None:
+    with pytest.raises(CommandError, match="There is no port 70000"):
+        output_of("demo", "70000")
+    with pytest.raises(CommandError, match="invalid int value: 'x'"):
+        output_of("demo", "x")

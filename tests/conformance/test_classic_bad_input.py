@@ -460,6 +460,7 @@ OUTSIDE = [
     ("half an invocation", '{"H":"peer","M":"Echo","A":["x"],"I":7'),
     ("levels without an end", "[" * 30_000),
     ("10,000 levels", deep(10_000)),
+    ("63 levels of an argument", '{"H":"peer","M":"Echo","A":[' + deep(63) + '],"I":7}'),
     ("2,000 levels of an argument", '{"H":"peer","M":"Echo","A":[' + deep(2_000) + '],"I":7}'),
     ("2,000 levels of state", '{"H":"peer","M":"Echo","A":["x"],"I":7,"S":{"a":' + deep(2_000) + "}}"),
 ]
@@ -490,7 +491,7 @@ INSIDE: list[tuple[str, str]] = [
     ("too few arguments", hub_call("Echo")),
     ("an argument of another kind", hub_call("Add", "x", 1)),
     ("an argument out of range", hub_call("Add", 2**31, 1)),
-    ("100 levels of an argument", '{"H":"peer","M":"Echo","A":[' + deep(100) + '],"I":0}'),
+    ("62 levels of an argument", '{"H":"peer","M":"Echo","A":[' + deep(62) + '],"I":0}'),
     ("21 levels of an argument", '{"H":"peer","M":"EchoRecord","A":[' + '{"Child":' * 20 + "{}" + "}" * 20 + '],"I":0}'),
     ("a stream", hub_call("Count", 3, 0)),
     ("a method name of 50,000 characters", hub_call("m" * 50_000)),

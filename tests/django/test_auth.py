@@ -163,7 +163,7 @@ def token_of(user: User, lifetime: float = 60.0) -> str:
 
 
 @pytest.fixture
-def bert(transactional_db: None, threads_close_connections: None) -> User:
+def bert(transactional_db: None) -> User:
     """A committed user: tokens are checked in another thread."""
     return User.objects.create_user("bert")
 
@@ -208,7 +208,7 @@ def test_a_token_that_expired_makes_its_bearer_nobody(bert: User) -> None:
 
 
 @pytest.mark.parametrize("token", ["", "x", "a.b.c", "é", "eyJhbGciOiJub25lIn0.eyJ1c2VyX2lkIjoxfQ."])
-@pytest.mark.usefixtures("transactional_db", "threads_close_connections")
+@pytest.mark.usefixtures("transactional_db")
 def test_a_token_that_is_none_makes_its_bearer_nobody(token: str) -> None:
     identity = identify(scope_of(authorization=f"Bearer {token}"))
     assert isinstance(identity.user, AnonymousUser)

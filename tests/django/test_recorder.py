@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 from asgiref.sync import sync_to_async
 from django.contrib.auth import get_user_model
-from django.db import DataError, OperationalError, connections, transaction
+from django.db import DataError, IntegrityError, OperationalError, ProgrammingError, connections, transaction
 from django.test.utils import CaptureQueriesContext
 
 from signalr_channels import history_writer as writer_module
@@ -86,6 +86,11 @@ def recorder(history_file: str) -> Iterator[Recorder]:
 def rows() -> list[tuple[str, str]]:
     """Connection id and reason of every connection; the reason of an open one is ``"open"``."""
     return [(row.connection_id, row.close_reason if row.closed_at else "open") for row in Connection.objects.order_by("connection_id")]
+
+
+def writer_threads() -> set[threading.Thread]:
+    """Those that write a history: other tests may have left that of the process, which serves signals too."""
+    return {thread for thread in threading.enumerate() if thread.name == "signalr-history"}
 
 
 # What the events of a connection leave
@@ -464,7 +469,7 @@ class TestThread:
         said = [line.getMessage() for line in caplog.records if line.name == "signalr_channels.history"]
         assert [line.split(",")[0] for line in said] == ["The history cannot be written", "The history is written again."]
 
-    def test_a_missing_table_is_an_outage(self, recorder: Recorder, history_file: str) -> None:
+    def test_a_missing_table_is_an_outage(self, recorder: Recorder, history_file: str, caplog: pytest.LogCaptureFixture) -> None:
         with connections[history_file].schema_editor() as editor:
             editor.delete_model(EventRow)
         recorder.record(event("connected"))
@@ -473,6 +478,29 @@ class TestThread:
             editor.create_model(EventRow)
         assert recorder.flush(SOON)
         assert rows() == [("c1", "open")]
+        said = [line.getMessage() for line in caplog.records if line.name == "signalr_channels.history"]
+        assert said[0].endswith("no such table: signalr_channels_lifetimeevent (run `manage.py migrate --database history_file`)")
+
+    @pytest.mark.parametrize(
+        ("error", "is_ours"),
+        [
+            (OperationalError("no such table: signalr_channels_serverprocess"), True),
+            (OperationalError("table signalr_channels_connection has no column named origin"), True),
+            (
+                ProgrammingError(
+                    'relation "signalr_channels_connection" does not exist\nLINE 1: INSERT INTO "signalr_channels_connection"'
+                ),
+                True,
+            ),
+            (ProgrammingError(1146, "Table 'site.signalr_channels_connection' doesn't exist"), True),
+            (OperationalError('FATAL: database "site" does not exist'), False),
+            (ProgrammingError("permission denied for table signalr_channels_connection"), False),
+            (IntegrityError("signalr_channels_connection: that does not exist"), False),
+        ],
+    )
+    def test_whoever_has_not_migrated_is_told_to(self, error: Exception, is_ours: bool, caplog: pytest.LogCaptureFixture) -> None:
+        Recorder()._failed(error)
+        assert caplog.messages[-1].endswith(" (run `manage.py migrate`)") is is_ours
 
     def test_a_row_the_database_refuses_is_left_out_alone(
         self, recorder: Recorder, listener: Listener, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
@@ -507,6 +535,7 @@ class TestThread:
         assert answers == [False]
 
     def test_stop_writes_everything_and_ends_the_thread(self, history_file: str) -> None:
+        before = writer_threads()
         recorder = Recorder()
         recorder.start(PROCESS)
         recorder.record(event("connected", "c1"))
@@ -518,7 +547,7 @@ class TestThread:
         process = ServerProcess.objects.get()
         assert process.name == PROCESS
         assert process.stopped_at is not None
-        assert "signalr-history" not in [thread.name for thread in threading.enumerate()]
+        assert writer_threads() == before
         assert recorder.process_name is None
 
     def test_what_comes_after_stop_is_written_too(self, recorder: Recorder) -> None:
@@ -561,10 +590,11 @@ class TestThread:
         assert Connection.objects.count() == 400
 
     def test_an_idle_recorder_has_no_thread(self, history_file: str) -> None:
+        before = writer_threads()
         recorder = Recorder()
         assert recorder.flush(0)
         assert recorder.stop()
-        assert "signalr-history" not in [thread.name for thread in threading.enumerate()]
+        assert writer_threads() == before
 
 
 @pytest.mark.usefixtures("history_file")

@@ -257,7 +257,6 @@ def test_hubs_that_name_nothing_ask_what_the_site_does(client: Client) -> None:
     assert negotiate(client).status_code == 401
 
 
-@pytest.mark.usefixtures("threads_close_connections")
 @pytest.mark.django_db(transaction=True)
 def test_an_access_token_counts_here_as_in_an_asgi_process(client: Client) -> None:
     from rest_framework_simplejwt.tokens import AccessToken
@@ -276,7 +275,6 @@ def test_an_access_token_counts_here_as_in_an_asgi_process(client: Client) -> No
     assert token.user == digest(str(bearer.pk))
 
 
-@pytest.mark.usefixtures("threads_close_connections")
 @pytest.mark.django_db(transaction=True)
 def test_an_access_token_that_is_not_good_is_said_so(client: Client) -> None:
     response = negotiate(client, "members", authorization="Bearer nonsense")

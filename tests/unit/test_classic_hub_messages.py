@@ -125,10 +125,29 @@ def test_bytes_that_are_not_utf8() -> None:
     assert plain(parse_invocation(b'{"H":"a\xff","M":"b","I":1}')) == ("a\ufffd", "b", (), "1", None)
 
 
-@pytest.mark.parametrize("depth", [20, 21, 60])
+@pytest.mark.parametrize("depth", [20, 21, 63])
 def test_deep_arguments_are_left_to_the_binding(depth: int) -> None:
     call = parse_invocation(f'{{"H":"a","M":"b","A":{"[" * depth}{"]" * depth},"I":1}}')
     assert bytes(call.arguments).count(b"[") == depth
+
+
+@pytest.mark.parametrize("depth", [64, 900, 2_000, 10_000])
+@pytest.mark.parametrize("method", ["M", "m"])
+def test_a_message_has_a_limit_of_depth_whatever_the_python_and_its_stack(depth: int, method: str) -> None:
+    deep = "[" * depth + "]" * depth
+    for text, invocation_id in (
+        (f'{{"I":1,"H":"a","{method}":"b","A":{deep}}}', "1"),
+        (f'{{"H":"a","{method}":"b","A":{deep},"I":1}}', None),
+    ):
+        for data in (text, text.encode()):
+            with pytest.raises(InvalidInvocation, match="maximum configured depth of 64") as caught:
+                parse_invocation(data)
+            assert caught.value.invocation_id == invocation_id
+
+
+def test_brackets_beside_each_other_and_in_texts_are_no_depth() -> None:
+    for arguments in ("[" + ",".join(["[{}]"] * 500) + "]", '["' + "[" * 500 + '","\\"' + "{" * 500 + '"]'):
+        assert bytes(parse_invocation(f'{{"H":"a","M":"b","A":{arguments},"I":1}}').arguments).decode() == arguments
 
 
 @pytest.mark.parametrize("depth", [1_000, 10_000, 100_000])

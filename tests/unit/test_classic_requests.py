@@ -41,7 +41,7 @@ NO_CONNECTION_DATA = [
 ]
 NO_CALLBACKS = [
     "", ".", "1a", "a-b", "if", "a.new.b", "NaN", "undefined", "Infinity", "null", "true", "this", "let", "a..b", ".a", "a.",
-    "a b", " a", "a\n", "a()", "a[0]", "a;b", "alert(1)//", "a\u2028", "a\u200d", "\\u0061", "a\ud800", "<script>",
+    "a b", " a", "a\n", "a()", "a[0]", "a;b", "alert(1)//", "a\u2028", "a\u200c", "a\u200db", "\\u0061", "a\ud800", "<script>",
 ]
 NO_FRAME_IDS = [
     None, "", "4294967296", "9" * 5000, "+7", "-0", " 7", "7 ", "7\n", "1,000", "7.0", "0x7", "\u0667", "\uff17", "\u00b2",

@@ -7,7 +7,8 @@ Source: reference sections 1.2, 4.1, 7.4.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+import logging
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Union
 
 from signalr_channels.classic_mounts import ClassicMount
@@ -16,9 +17,10 @@ from signalr_channels.classic_serving import ReceivingRequest, attach, say_farew
 from signalr_channels.classic_tokens import ClassicToken
 from signalr_channels.consumers.classic.request import ClassicRequest
 from signalr_channels.consumers.classic.transports import ClassicEventStream, ClassicForeverFrame, ClassicPoll, ClassicSocket
-from signalr_channels.consumers.uvicorn_fast_path import find_fast_path
+from signalr_channels.consumers.uvicorn_fast_path import FastPath, find_fast_path
 from signalr_channels.consumers.websocket import WebSocketTransport, explain_disconnect
 from signalr_channels.gate import Admission
+from signalr_channels.protocols.base import Data
 from signalr_channels.protocols.classic import forever_frame
 from signalr_channels.protocols.classic.requests import ClassicTransport, parse_frame_id
 from signalr_channels.protocols.endings import CloseReason
@@ -26,6 +28,8 @@ from signalr_channels.responses import accept_websocket, client_gone
 from signalr_channels.runtime import Runtime
 
 __all__ = ["LocalRequest", "Transport", "answer_poll", "first_of", "open_transport", "refuse", "serve_until_end"]
+
+logger = logging.getLogger("signalr_channels.connections")
 
 Receive = Callable[[], Awaitable[Any]]
 Send = Callable[[Any], Awaitable[None]]
@@ -132,15 +136,15 @@ class LocalRequest:
             return await open_transport(request, send, self._mount, headers)
 
         transport, is_attached = await attach(connections, opened, arrival, answer)
-        await (serve_until_end(opened, transport, receive, send) if is_attached else _leave(transport, receive, send))
+        await (serve_until_end(self._runtime, opened, transport, receive, send) if is_attached else _leave(transport, receive, send))
 
 
-async def serve_until_end(opened: OpenClassicConnection, transport: Transport, receive: Receive, send: Send) -> None:
+async def serve_until_end(runtime: Runtime, opened: OpenClassicConnection, transport: Transport, receive: Receive, send: Send) -> None:
     """Return when the request is over, whoever ended it."""
     reason = CloseReason.CLIENT_GONE
     try:
         if isinstance(transport, ClassicSocket):
-            reason = await _read_socket(opened, transport, receive)
+            reason = await SocketReader(runtime, opened, transport).read(receive)
         elif isinstance(transport, ClassicPoll):
             await _serve_poll(transport, receive, send)
         else:
@@ -149,21 +153,68 @@ async def serve_until_end(opened: OpenClassicConnection, transport: Transport, r
         opened.connection.lose_transport(transport, reason)
 
 
-async def _read_socket(opened: OpenClassicConnection, transport: ClassicSocket, receive: Receive) -> CloseReason:
-    """Hand on what comes. Gives why the socket ended."""
-    session = opened.session
-    while True:
-        event = await receive()
-        if event["type"] == "websocket.disconnect":
-            reason, _ = explain_disconnect(event)
-            # A Close frame is no goodbye: the JavaScript client sends one, then an abort; others come back.
-            return CloseReason.CLIENT_GONE if reason is CloseReason.CLIENT_CLOSED else reason
-        text = event.get("text")
-        if (fault := take_message(opened, event.get("bytes") or b"" if text is None else text)) is not None:
-            transport.abort()
-            return fault
-        if session.is_congested:
-            await session.wait_ready()
+class SocketReader:
+    """
+    Hands what comes on a web socket to its connection.
+
+    On the fast path that happens in callbacks of the event loop, and the ordinary loop is there for the end and for what is left.
+
+    Attributes:
+        fault: Why the socket was cut, if it was.
+    """
+
+    def __init__(self, runtime: Runtime, opened: OpenClassicConnection, transport: ClassicSocket) -> None:
+        self._runtime = runtime
+        self._opened = opened
+        self._transport = transport
+        self.fault: CloseReason | None = None
+
+    async def read(self, receive: Receive) -> CloseReason:
+        """Read until the socket ends. Gives why it did."""
+        if (fast_path := self._transport.fast_path) is not None:
+            fast_path.read_into(self)
+        session = self._opened.session
+        while True:
+            event = await receive()
+            if event["type"] == "websocket.disconnect":
+                reason, _ = explain_disconnect(event)
+                # A Close frame is no goodbye: the JavaScript client sends one, then an abort; others come back.
+                return self.fault or (CloseReason.CLIENT_GONE if reason is CloseReason.CLIENT_CLOSED else reason)
+            text = event.get("text")
+            self._take(event.get("bytes") or b"" if text is None else text)
+            if self.fault is not None:
+                return self.fault
+            if session.is_congested:
+                await session.wait_ready()
+
+    def _take(self, data: Data) -> None:
+        try:
+            self.fault = take_message(self._opened, data)
+        except Exception:
+            logger.exception("%s: a message could not be handled", self._opened.connection.connection_id)
+            self.fault = CloseReason.HUB_ERROR
+        if self.fault is not None:
+            self._transport.abort()
+
+    # The fast path
+
+    def take(self, messages: Sequence[Data]) -> None:
+        """Take messages that came in one chunk from the network."""
+        for data in messages:
+            if self.fault is not None:
+                return
+            self._take(data)
+        session, fast_path = self._opened.session, self._transport.fast_path
+        if session.is_congested and fast_path is not None:
+            fast_path.pause_reading()
+            self._runtime.spawn(self._read_on(fast_path))
+
+    def flush(self) -> None:
+        """Every answer is a message of its own, and written already."""
+
+    async def _read_on(self, fast_path: FastPath) -> None:
+        await self._opened.session.wait_ready()
+        fast_path.resume_reading()
 
 
 async def _wait_stream(transport: ClassicEventStream | ClassicForeverFrame, receive: Receive) -> None:

@@ -31,10 +31,11 @@ class ClassicSocket:
     name = "webSockets"
     is_poll = False
     is_ascii = False
-    __slots__ = ("_socket",)
+    __slots__ = ("_socket", "fast_path")
 
     def __init__(self, socket: WebSocketTransport) -> None:
         self._socket = socket
+        self.fast_path = socket.direct
 
     def write(self, frame: bytes) -> Awaitable[None]:
         """Send one text message."""

@@ -19,6 +19,7 @@ from signalr_channels.protocols.base import Data
 from signalr_channels.protocols.classic.lenient_json import mend_text
 from signalr_channels.protocols.core.binding_errors import DECODE_ERRORS, ENCODE_ERRORS, cannot_encode
 from signalr_channels.protocols.core.json_protocol import encode_checked, encode_value
+from signalr_channels.protocols.core.json_reader import MAXIMUM_DEPTH as MAXIMUM_MESSAGE_DEPTH
 from signalr_channels.protocols.core.json_reader import JsonReader, JsonSyntaxError, JsonTextError, TokenKind, decode_text, is_too_deep
 from signalr_channels.protocols.messages import NO_RESULT
 
@@ -39,6 +40,7 @@ MAXIMUM_DEPTH = 20
 """How deeply an argument or the state may be nested, itself included."""
 MAXIMUM_STATE_SIZE = 4096
 """In UTF-16 characters of the state, written without blanks."""
+SHORTEST_TOO_DEEP = 2 * (MAXIMUM_MESSAGE_DEPTH + 1)
 TOO_DEEP = f"The reader's MaxDepth of {MAXIMUM_DEPTH} has been exceeded."
 
 NULL, NO_ARGUMENTS = Raw(b"null"), Raw(b"[]")
@@ -110,15 +112,33 @@ def parse_invocation(data: Data, maximum_state_size: int = MAXIMUM_STATE_SIZE) -
         maximum_state_size: In UTF-16 characters of the state, written without blanks.
 
     Raises:
-        InvalidInvocation: It is not JSON, not an object, has no hub or method, an id or arguments of the wrong kind, or a state that is
-            no object, too long or too deep.
+        InvalidInvocation: It is not JSON, not an object, nested more than 64 deep, has no hub or method, an id or arguments of the wrong
+            kind, or a state that is no object, too long or too deep.
     """
     try:
         usual = decode_usual(data)
     except DECODE_ERRORS:
         return _parse_slowly(data, maximum_state_size)
+    if len(data) >= SHORTEST_TOO_DEEP and _is_too_deep(data):
+        return _parse_slowly(data, maximum_state_size)  # reads the id, where it comes first, and fails
     invocation_id = str(usual.id) if isinstance(usual.id, int) else usual.id
     return _build(usual.hub, usual.method, usual.arguments, invocation_id, usual.state, maximum_state_size)
+
+
+def _is_too_deep(data: Data) -> bool:
+    """
+    Whether a whole message is. Only messages with more than 64 opening brackets need the second look.
+
+    msgspec has a limit of its own, but that depends on the Python and on how deep its stack is.
+    """
+    data = _to_bytes(data)
+    if data.rfind(b"{") <= 0 and data.rfind(b"[") == data.find(b"["):
+        return False  # a call with plain arguments; counting takes longer than to find that
+    return data.count(b"[") + data.count(b"{") > MAXIMUM_MESSAGE_DEPTH and is_too_deep(data, MAXIMUM_MESSAGE_DEPTH)
+
+
+def _to_bytes(data: Data) -> bytes:
+    return data.encode("utf-8", "replace") if isinstance(data, str) else data
 
 
 def _build(hub: str, method: str, arguments: Raw, invocation_id: str | None, state: Raw, maximum_state_size: int) -> ClassicInvocation:
@@ -135,7 +155,7 @@ def _build(hub: str, method: str, arguments: Raw, invocation_id: str | None, sta
 
 
 def _parse_slowly(data: Data, maximum_state_size: int) -> ClassicInvocation:
-    members, error = _read_members(mend_text(data.encode("utf-8", "replace") if isinstance(data, str) else data))
+    members, error = _read_members(mend_text(_to_bytes(data)))
     invocation_id = _read_id(members.get("i", b"null"))
     if error is not None:
         raise InvalidInvocation(error, invocation_id)

@@ -44,6 +44,8 @@ WORDS = """
 """
 RESERVED_WORDS = frozenset(WORDS.split())
 """No JavaScript function can have such a name."""
+JOINERS = frozenset("\u200c\u200d")
+"""Invisible in names. Python takes them for parts of identifiers since 3.13."""
 
 
 class ConnectionDataError(RemoteProtocolError):
@@ -149,7 +151,8 @@ def _hub_name(hub: dict[str, msgspec.Raw]) -> str:
 
 def is_callback(text: str) -> bool:
     """Whether this is a name that JSONP may call: JavaScript identifiers with dots between them, none a reserved word."""
-    return all(part not in RESERVED_WORDS and part.replace("$", "_").isidentifier() for part in text.split("."))
+    parts = text.split(".")
+    return JOINERS.isdisjoint(text) and all(part not in RESERVED_WORDS and part.replace("$", "_").isidentifier() for part in parts)
 
 
 def jsonp(callback: str, payload: bytes) -> bytes:

@@ -8,6 +8,7 @@ from django.contrib.auth.models import User
 from django.core.management.base import BaseCommand
 
 NAME = "admin"
+ANOTHER_PASSWORD = "DEMO_ADMIN_PASSWORD=... make demo sets another one"
 
 
 class Command(BaseCommand):
@@ -20,7 +21,7 @@ class Command(BaseCommand):
             ("Chat", f"{site}/", "open it in two tabs"),
             ("Lifetime", f"{site}/lifetime/", "lose a classic connection, and see what becomes of it"),
             ("Admin", f"{site}/admin/", "Connections shows who is connected, and why others left"),
-            ("Login", f"{NAME} / {password or 'the password that was set before'}", ""),
+            ("Login", f"{NAME} / {password or 'the password that was set before'}", "" if password else ANOTHER_PASSWORD),
         )
         for title, value, note in lines:
             self.stdout.write(f"  {self.style.MIGRATE_HEADING(title.ljust(8))} {value}" + (f"  ({note})" if note else ""))
