@@ -50,6 +50,8 @@ ARRIVAL_TIMEOUT = 2.0
 class RemoteClassicTransport:
     """A transport that another process holds."""
 
+    join = None
+
     def __init__(self, relay: Relay, name: str, channel: str, attach_id: str) -> None:
         """
         Args:

@@ -13,6 +13,7 @@ from signalr_channels.classic_log import ClassicLog
 from signalr_channels.classic_mounts import ClassicMount
 from signalr_channels.classic_tokens import ClassicToken, read_groups_token, sign_groups
 from signalr_channels.connections.classic_connection import ClassicConnection
+from signalr_channels.connections.turns import EndOfTurn
 from signalr_channels.exceptions import HubException
 from signalr_channels.gate import Admission
 from signalr_channels.hubs.classic_hub_session import ClassicHubSession
@@ -77,6 +78,7 @@ class ClassicConnections:
 
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
+        self._end_of_turn = EndOfTurn()
         self._open: dict[str, OpenClassicConnection] = {}
         self._refused: dict[str, float] = {}
         """Ids of connections that were ended for good, and until when they are refused."""
@@ -171,6 +173,7 @@ class ClassicConnections:
             user_identifier=admission.user_identifier,
             maximum_buffered_bytes=core.MAXIMUM_BUFFERED_BYTES,
             send_timeout=core.TRANSPORT_SEND_TIMEOUT,
+            end_of_turn=self._end_of_turn,
         )
         context = HubCallerContext(connection, admission.user, scope)
         opened = OpenClassicConnection(

@@ -163,8 +163,8 @@ class Runtime:
         self.say_goodbye()
         if self._tasks:
             await asyncio.wait(tuple(self._tasks), timeout=GOODBYE_TIME)
-        for session in [*(opened.session for opened in self._open.values()), *self._left_behind, *classic]:
-            await session.cancel_calls()
+        sessions = [*(opened.session for opened in self._open.values()), *self._left_behind, *classic]
+        await asyncio.gather(*(session.cancel_calls() for session in sessions))
         for task in tuple(self._tasks):
             task.cancel()
         if self._tasks:

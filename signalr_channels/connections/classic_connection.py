@@ -18,7 +18,9 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import Protocol
 
+from signalr_channels.connections.burst import Burst
 from signalr_channels.connections.transports import Resume, step
+from signalr_channels.connections.turns import EndOfTurn
 from signalr_channels.exceptions import ConnectionClosed, SlowConnection
 from signalr_channels.protocols.base import EncodedMessage, HubProtocol
 from signalr_channels.protocols.classic.engine import MESSAGES_PER_FRAME, MESSAGES_PER_POLL, ClassicEngine, encode_farewell
@@ -59,6 +61,10 @@ class ClassicTransport(Protocol):
     is_ascii: bool
     """Whether its frames have to be ASCII: the .NET client 2.4 decodes UTF-8 per network read over HTTP."""
 
+    @property
+    def join(self) -> Callable[[Burst, bytes], bool] | None:
+        """Lets one frame be written with a burst, or says ``False``. Not every transport has it."""
+
     def write(self, frame: bytes) -> Awaitable[None]:
         """Write one frame; suspends while the client does not read. Raises :exc:`OSError` or :exc:`RuntimeError` when it is gone."""
 
@@ -94,6 +100,7 @@ class ClassicConnection:
         "__weakref__",
         "_attached",
         "_attached_at",
+        "_end_of_turn",
         "_endings",
         "_is_scheduled",
         "_keep_alive_at",
@@ -131,6 +138,7 @@ class ClassicConnection:
         user_identifier: str | None = None,
         maximum_buffered_bytes: int = 1024 * 1024,
         send_timeout: float = 10.0,
+        end_of_turn: EndOfTurn | None = None,
     ) -> None:
         """
         Args:
@@ -142,6 +150,7 @@ class ClassicConnection:
             user_identifier: See the class.
             maximum_buffered_bytes: How many bytes of answers may wait for a client that does not read.
             send_timeout: Seconds one write may take.
+            end_of_turn: Shared by the connections of an event loop.
         """
         now = clock()
         self.connection_id = connection_id
@@ -167,6 +176,7 @@ class ClassicConnection:
         self._reply_bytes = 0
         self._reported_loss = 0
         self._is_scheduled = False
+        self._end_of_turn = EndOfTurn() if end_of_turn is None else end_of_turn
         self._writer: asyncio.Task[None] | None = None
         self._write_started = 0.0
 
@@ -199,7 +209,7 @@ class ClassicConnection:
         self._attached_at = self._keep_alive_at = self.last_received = self.clock()
         self.detached_at = self._lost_by = None
         self._replies = None
-        self._pump()
+        self.pump()
 
     def lose_transport(self, transport: ClassicTransport, reason: CloseReason = CloseReason.CLIENT_GONE) -> None:
         """A transport is over, by the client's doing or the network's. The connection waits for another one."""
@@ -247,7 +257,7 @@ class ClassicConnection:
         engine = self.engine
         is_free = self._writer is None and self._attached is not None
         if is_free and engine.backlog and (engine.backlog >= LONGEST_BACKLOG or not engine.fits(message)):
-            self._pump()  # what collects in one turn of the event loop is not to fall out of the buffer
+            self.pump()  # what collects in one turn of the event loop is not to fall out of the buffer
         if not engine.add(message) and self._writer is not None:
             self._give_up()
         else:
@@ -274,7 +284,7 @@ class ClassicConnection:
         if self._reply_bytes > self._maximum_buffered_bytes and self._writer is not None:
             self._give_up()
         else:
-            self._pump()
+            self.pump()
 
     @property
     def is_congested(self) -> bool:
@@ -285,9 +295,15 @@ class ClassicConnection:
         """Write at the end of this turn of the event loop, so that what is sent in one turn shares frames."""
         if not self._is_scheduled and self._attached is not None:
             self._is_scheduled = True
-            asyncio.get_running_loop().call_soon(self._pump)
+            self._end_of_turn.add(self)
 
-    def _pump(self) -> None:
+    def pump(self, burst: Burst | None = None) -> None:
+        """
+        Write what there is to write.
+
+        Args:
+            burst: With which the last frame may be written.
+        """
         self._is_scheduled = False
         self._report_loss()
         while self._writer is None and (transport := self._attached) is not None:
@@ -298,9 +314,17 @@ class ClassicConnection:
                 self._reply_bytes -= len(frame)
             else:
                 return
+            if burst is not None and self._join(burst, transport, frame):
+                return
             self._step(transport, transport.write(frame))
             if transport.is_poll:
                 self.lose_transport(transport)
+
+    def _join(self, burst: Burst, transport: ClassicTransport, frame: bytes) -> bool:
+        """Have a frame written with a burst, if nothing is to follow it."""
+        if transport.join is None or self._replies or self.engine.has_frame:
+            return False
+        return transport.join(burst, frame)
 
     def _next_frame(self, transport: ClassicTransport) -> bytes:
         if not transport.is_poll:
@@ -327,7 +351,7 @@ class ClassicConnection:
             self.lose_transport(transport)
         if self._writer is asyncio.current_task():
             self._writer = None
-            self._pump()
+            self.pump()
 
     def _stop_writing(self) -> None:
         writer, self._writer = self._writer, None
@@ -409,7 +433,7 @@ class ClassicConnection:
             if allow_reconnect:
                 self._let_go_for_another()
             else:
-                self._pump()  # what was sent before
+                self.pump()  # what was sent before
                 # A poll that has just been answered is followed by another, which is refused.
                 self._let_go(encode_farewell(None if error is None else json.dumps(error).encode()))
             self._end(Disconnect(reason=reason, stop_called=False, exception=exception, allows_reconnect=allow_reconnect))
@@ -426,7 +450,7 @@ class ClassicConnection:
         if self._is_polled:
             self._let_go(self.engine.frame(limit=MESSAGES_PER_POLL, is_ascii=True, terminate=True))
         else:
-            self._pump()
+            self.pump()
             self._let_go(None)
 
     @property

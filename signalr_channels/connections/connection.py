@@ -193,7 +193,7 @@ class Connection(Outbox):
             burst: With which it may be written, where that is possible at once.
         """
         direct = self._direct
-        if direct is not None and self._corked is None and ((burst is not None and direct.join(burst)) or direct.write(message)):
+        if direct is not None and self._corked is None and ((burst is not None and direct.join(burst, message)) or direct.write(message)):
             return
         if self.engine.state is OPEN:
             self._write(message)

@@ -88,18 +88,18 @@ class FastPath:
         protocol = self._protocol
         if not self._writable.is_set() or protocol.close_sent or protocol.disconnected:
             return False
-        self._transport.write(message.wire or self.framed(message))
+        self._transport.write(message.wire or self._framed(message))
         return True
 
-    def join(self, burst: Burst) -> bool:
-        """Let the socket be written to with a burst, if it is next in line: uvicorn closes the transport with each Close it sends."""
+    def join(self, burst: Burst, message: EncodedMessage) -> bool:
+        """Let a message be written with a burst, if it is next in line: uvicorn closes the transport with each Close it sends."""
         transport = self._transport
         if self._socket is None or transport.get_write_buffer_size() or transport.is_closing():
             return False
-        burst.add(self._socket, self)
+        burst.add(self._socket, message.wire or self._framed(message), self)
         return True
 
-    def framed(self, message: EncodedMessage) -> bytes:
+    def _framed(self, message: EncodedMessage) -> bytes:
         """The message as one frame."""
         data = message.wire
         if data is None:

@@ -14,6 +14,7 @@ from typing import Any
 from signalr_channels.connections.classic_connection import ClassicConnection, ClassicTransport
 from signalr_channels.exceptions import ConnectionClosed
 from signalr_channels.hubs.context import HubCallerContext
+from signalr_channels.hubs.endings import cancel_calls
 from signalr_channels.protocols.classic.hub_messages import InvalidInvocation, encode_response
 from signalr_channels.protocols.endings import CloseReason
 
@@ -230,7 +231,4 @@ class ClassicSession:
         tasks: list[asyncio.Future[Any]] = [*self._tasks]
         if self._starting is not None and not self._starting.done():
             tasks.append(self._starting)
-        for task in tasks:
-            task.cancel()
-        if tasks:
-            await asyncio.wait(tasks)
+        await cancel_calls(tasks, self.connection.connection_id)

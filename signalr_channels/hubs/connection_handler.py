@@ -19,6 +19,7 @@ from typing import Any, ClassVar
 
 from signalr_channels.connections.connection import Connection
 from signalr_channels.hubs.context import HubCallerContext
+from signalr_channels.hubs.endings import cancel_calls
 from signalr_channels.protocols.base import Data, EncodedMessage, TransferFormat
 from signalr_channels.protocols.endings import CloseReason
 from signalr_channels.protocols.raw import DataReceived
@@ -155,8 +156,7 @@ class HandlerSession:
 
     async def cancel_calls(self) -> None:
         """Cancel the handler, when the server process stops."""
-        self._task.cancel()
-        await asyncio.wait([self._task])
+        await cancel_calls([self._task], self.connection.connection_id)
 
 
 def _release(future: asyncio.Future[None] | None) -> None:

@@ -1,18 +1,18 @@
-"""``on_disconnected``, run to its end or given up: the connection has to be let go afterwards, whatever the hook does."""
+"""What runs last for a connection, to its end or given up: the connection has to be let go afterwards, whatever hub code does."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Coroutine
+from collections.abc import Collection, Coroutine
 from typing import Any
 
-__all__ = ["GRACE", "run_last"]
+__all__ = ["GRACE", "cancel_calls", "run_last"]
 
 logger = logging.getLogger("signalr_channels.hubs")
 
 GRACE = 1.0
-"""Seconds a hook has to obey its cancellation."""
+"""Seconds hub code has to obey its cancellation."""
 
 _abandoned: set[asyncio.Task[Any]] = set()
 """Hooks that nobody waits for any more; a loop keeps no task alive by itself."""
@@ -54,6 +54,24 @@ async def _cancel(task: asyncio.Task[Any], what: str) -> bool:
     _abandoned.add(task)
     task.add_done_callback(_forget)
     return False
+
+
+async def cancel_calls(tasks: Collection[asyncio.Future[Any]], connection_id: str) -> None:
+    """
+    Cancel what runs for a connection and wait for it, when the server process stops. Returns after :data:`GRACE` at the latest.
+
+    Args:
+        tasks: The calls.
+        connection_id: For the log.
+    """
+    if not tasks:
+        return
+    for task in tasks:
+        task.cancel()
+    _, running = await asyncio.wait(tasks, timeout=GRACE)
+    if running:
+        text = "%s: %d calls go on although the server process stops, and are not waited for; do they swallow CancelledError?"
+        logger.error(text, connection_id, len(running))
 
 
 def _forget(task: asyncio.Task[Any]) -> None:

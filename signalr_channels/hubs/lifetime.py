@@ -291,8 +291,7 @@ class ConnectionIndex:
     def _deliver(self, members: dict[str, Receiver], excluded: tuple[str, ...], encode: Encoder) -> None:
         encoded: EncodedMessage | None = None
         encoded_for: HubProtocol | None = None
-        burst: Burst | None = None
-        bursts: dict[HubProtocol, Burst] | None = {} if len(members) >= MANY else None
+        burst = Burst() if len(members) >= MANY else None
         for connection in tuple(members.values()):
             if excluded and connection.connection_id in excluded:
                 continue
@@ -300,11 +299,9 @@ class ConnectionIndex:
             if protocol is not encoded_for:
                 assert protocol is not None
                 encoded_for, encoded = protocol, encode(protocol)
-                if bursts is not None and encoded is not None and (burst := bursts.get(protocol)) is None:
-                    burst = bursts[protocol] = Burst(encoded)
             if encoded is not None:
                 connection.enqueue(encoded, burst)
-        for burst in (bursts or {}).values():
+        if burst is not None:
             burst.write()
 
 

@@ -22,7 +22,7 @@ from signalr_channels.hubs.binding import BoundMethod
 from signalr_channels.hubs.clients import HubCallerClients
 from signalr_channels.hubs.context import HubCallerContext
 from signalr_channels.hubs.dispatcher import HubDispatcher
-from signalr_channels.hubs.endings import run_last
+from signalr_channels.hubs.endings import cancel_calls, run_last
 from signalr_channels.hubs.groups import GroupManager
 from signalr_channels.hubs.hub import Hub
 from signalr_channels.hubs.invocations import give_up_slot, invoke
@@ -400,8 +400,4 @@ class HubSession:
         """Cancel what still runs and wait for it, when the server process stops."""
         if self._pending is not None:
             self._pending.clear()
-        tasks = tuple(self._tasks or ())
-        for task in tasks:
-            task.cancel()
-        if tasks:
-            await asyncio.wait(tasks)
+        await cancel_calls(tuple(self._tasks or ()), self.connection.connection_id)

@@ -290,8 +290,8 @@ async def test_a_transport_we_do_not_know_joins_no_burst() -> None:
     site = Site()
     await site.open()
     assert site.path is not None
-    burst = Burst(EncodedMessage(b"x", TransferFormat.TEXT))
-    assert not site.path.join(burst)
+    burst = Burst()
+    assert not site.path.join(burst, EncodedMessage(b"x", TransferFormat.TEXT))
     assert not len(burst)
 
 
@@ -312,20 +312,20 @@ def test_on_uvloop_a_socket_joins_a_burst_when_it_is_next_in_line(tmp_path: Path
         assert path is not None
         message = EncodedMessage(b"x", TransferFormat.TEXT)
 
-        burst = Burst(message)
-        assert path.join(burst)
+        burst = Burst()
+        assert path.join(burst, message)
         burst.write()
         assert await reader.readexactly(3) == b"\x81\x01x"
 
         path.write_rest(bytes(LARGER_THAN_BUFFERS))
-        assert not path.join(burst)
+        assert not path.join(burst, message)
         await reader.readexactly(LARGER_THAN_BUFFERS)
-        assert path.join(burst)
+        assert path.join(burst, message)
 
-        burst = Burst(message)
+        burst = Burst()
         writer.write(client_frame(b"\x03\xe8", opcode=Opcode.CLOSE))  # Close
         await reader.readexactly(4)
-        assert not path.join(burst)
+        assert not path.join(burst, message)
         writer.close()
         server.close()
         await asyncio.wait_for(server.wait_closed(), 10)

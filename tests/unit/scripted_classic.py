@@ -15,6 +15,7 @@ from typing import Any
 
 from signalr_channels.classic_mounts import callable_methods
 from signalr_channels.conf import ClassicSettings, SignalRSettings
+from signalr_channels.connections.burst import Burst
 from signalr_channels.connections.classic_connection import ClassicConnection
 from signalr_channels.hubs.binding import bind_methods
 from signalr_channels.hubs.classic_hub_session import ClassicHubSession
@@ -50,6 +51,8 @@ class FakeClassicTransport:
         log: Frames as text, and the words for signs of life and ends, in order.
         error: Raised by whatever is written from now on.
     """
+
+    join: Callable[[Burst, bytes], bool] | None = None
 
     def __init__(self, name: str = "webSockets", *, error: Exception | None = None) -> None:
         self.name = name

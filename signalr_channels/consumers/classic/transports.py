@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+from signalr_channels.connections.burst import Burst
 from signalr_channels.connections.transports import DONE
 from signalr_channels.consumers.websocket import WebSocketTransport
 from signalr_channels.protocols.base import EncodedMessage, TransferFormat
@@ -41,6 +42,10 @@ class ClassicSocket:
         """Send one text message."""
         return self._socket.write(EncodedMessage(frame, TEXT, is_tracked=False))
 
+    def join(self, burst: Burst, frame: bytes) -> bool:
+        """Let one text message be written with a burst, if there is a direct way and nothing stands in it."""
+        return self.fast_path is not None and self.fast_path.join(burst, EncodedMessage(frame, TEXT, is_tracked=False))
+
     def keep_alive(self) -> Awaitable[None]:
         """Send an empty object."""
         return self.write(EMPTY)
@@ -60,6 +65,7 @@ class _Stream:
     name = ""
     is_poll = False
     is_ascii = True
+    join = None
     __slots__ = ("_send", "ended")
 
     def __init__(self, send: Send) -> None:
@@ -129,6 +135,7 @@ class ClassicPoll:
     name = "longPolling"
     is_poll = True
     is_ascii = True
+    join = None
     __slots__ = ("_callback", "_chunks", "_wake", "is_over")
 
     def __init__(self, callback: str = "") -> None:

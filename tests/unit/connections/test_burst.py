@@ -38,13 +38,10 @@ class SocketWay:
         self.written.append(message.data)
         return True
 
-    def join(self, burst: Burst) -> bool:
+    def join(self, burst: Burst, message: EncodedMessage) -> bool:
         if not self.is_busy:
-            burst.add(self.socket.fileno(), self)
+            burst.add(self.socket.fileno(), b"frame:" + message.data, self)
         return not self.is_busy
-
-    def framed(self, message: EncodedMessage) -> bytes:
-        return b"frame:" + message.data
 
     def write_rest(self, data: bytes) -> None:
         self.rests.append(data)
@@ -80,8 +77,8 @@ def text(data: bytes) -> EncodedMessage:
 
 
 def joined(ways: list[SocketWay], data: bytes) -> Burst:
-    burst = Burst(text(data))
-    assert all(way.join(burst) for way in ways)
+    burst = Burst()
+    assert all(way.join(burst, text(data)) for way in ways)
     assert len(burst) == len(ways)
     return burst
 
@@ -96,7 +93,15 @@ def test_all_sockets_get_the_message(ways: list[SocketWay]) -> None:
 
 
 def test_a_burst_nobody_joined_writes_nothing() -> None:
-    Burst(text(b"hello")).write()
+    Burst().write()
+
+
+def test_each_socket_may_get_something_else(ways: list[SocketWay]) -> None:
+    burst = Burst()
+    for number, way in enumerate(ways):
+        assert way.join(burst, text(b"%d" % number))
+    burst.write()
+    assert [way.read() for way in ways] == [b"frame:%d" % number for number in range(MANY)]
 
 
 @pytest.mark.parametrize("fault", ["full", "reset", "closed"])
@@ -181,7 +186,7 @@ async def test_a_message_to_few_is_none(ways: list[SocketWay]) -> None:
     assert [way.written for way in ways[:-1]] == [[encoded()]] * (MANY - 1)
 
 
-async def test_each_protocol_has_a_burst_of_its_own(ways: list[SocketWay]) -> None:
+async def test_each_gets_it_in_its_protocol(ways: list[SocketWay]) -> None:
     index = ConnectionIndex()
     connect(index, ways, [JSON, MESSAGEPACK])
     index.deliver(ALL, invocation().encoded)

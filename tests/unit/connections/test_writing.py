@@ -47,7 +47,7 @@ class Shorter:
         self._transport.written.append(message.data)
         return True
 
-    def join(self, burst: Burst) -> bool:
+    def join(self, burst: Burst, message: EncodedMessage) -> bool:
         return False
 
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from signalr_channels.hubs import endings
-from signalr_channels.hubs.endings import run_last
+from signalr_channels.hubs.endings import cancel_calls, run_last
 from tests.unit.scripted import TIMEOUT, settle
 
 pytestmark = pytest.mark.usefixtures("no_task_left")
@@ -91,3 +91,20 @@ async def test_a_hook_may_tidy_up_in_its_grace(monkeypatch: pytest.MonkeyPatch, 
     assert tidied == [True]
     assert "took over 0.01 s (ON_DISCONNECTED_TIMEOUT) and was cancelled" in caplog.text
     assert "goes on" not in caplog.text
+
+
+async def test_calls_are_not_waited_for_either_when_the_process_stops(caplog: pytest.LogCaptureFixture) -> None:
+    stubborn, obedient = Stubborn(), asyncio.ensure_future(asyncio.Event().wait())
+    calls = [asyncio.ensure_future(stubborn.hook()), obedient]
+    await settle()
+    await asyncio.wait_for(cancel_calls(calls, "c1"), TIMEOUT)
+    assert obedient.cancelled()
+    assert stubborn.cancelled == 1
+    [record] = caplog.records
+    assert "c1: 1 calls go on" in record.getMessage()
+    stubborn.door.set()
+    await calls[0]
+
+
+async def test_where_no_call_runs_nothing_is_waited_for() -> None:
+    await asyncio.wait_for(cancel_calls([], "c1"), TIMEOUT)
