@@ -5,15 +5,18 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import ssl
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 from websockets.asyncio.client import ClientConnection, connect
 
 from signalr_channels.connections.burst import MANY
 from tests.integration.raw import HANDSHAKE, SEPARATOR, call
-from tests.live import PeerSite
+from tests.live import PEER_SITE, PeerSite, Process, free_port, peer_site_environment, running, server_command
 
+CERTIFICATE = Path(__file__).with_name("localhost.pem")
 DEADLINE = 60.0
 RECEIVERS = 3 * MANY
 BROADCASTS = 200
@@ -21,11 +24,11 @@ CALLS_AT_ONCE = 8
 
 
 @contextlib.asynccontextmanager
-async def clients(number: int, url: str) -> AsyncIterator[list[ClientConnection]]:
+async def clients(number: int, url: str, tls: ssl.SSLContext | None) -> AsyncIterator[list[ClientConnection]]:
     async with contextlib.AsyncExitStack() as stack:
         made = []
         for _ in range(number):
-            client = await stack.enter_async_context(connect(url, compression=None, ping_interval=None, proxy=None))
+            client = await stack.enter_async_context(connect(url, ssl=tls, compression=None, ping_interval=None, proxy=None))
             await client.send(HANDSHAKE)
             assert await client.recv() == "{}" + SEPARATOR
             made.append(client)
@@ -71,8 +74,8 @@ async def leave(client: ClientConnection) -> None:
             return
 
 
-async def run(url: str) -> None:
-    async with clients(RECEIVERS, url) as (publisher, *receivers):
+async def run(url: str, tls: ssl.SSLContext | None = None) -> None:
+    async with clients(RECEIVERS, url, tls) as (publisher, *receivers):
         leaving, staying = receivers[:MANY], receivers[MANY:]
         jobs = [publish(publisher), hear(publisher), *map(hear, staying), *map(leave, leaving)]
         await asyncio.wait_for(asyncio.gather(*jobs), DEADLINE)
@@ -80,3 +83,11 @@ async def run(url: str) -> None:
 
 def test_all_who_stay_hear_all_broadcasts_in_order(peer_site: PeerSite) -> None:
     asyncio.run(run(f"ws{peer_site.url.removeprefix('http')}/bench"))
+
+
+def test_over_tls_too(tmp_path: Path) -> None:
+    """There nothing may be written to a socket but what TLS has encrypted."""
+    port = free_port()
+    command = [*server_command(PEER_SITE, port), "--ssl-certfile", str(CERTIFICATE), "--ssl-keyfile", str(CERTIFICATE)]
+    with running(Process(command, port, peer_site_environment(tmp_path / "db.sqlite3"))):
+        asyncio.run(run(f"wss://127.0.0.1:{port}/bench", ssl.create_default_context(cafile=CERTIFICATE)))
