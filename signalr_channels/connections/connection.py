@@ -143,7 +143,9 @@ class Connection(Outbox):
 
     def attach(self, transport: Transport) -> None:
         """Go on with another transport: first what the client may have missed, in one message, then the rest."""
-        if not self._transport_gone:
+        if self._writer is not None:
+            self.transport.abort()  # a Close would wait behind the write under way
+        elif not self._transport_gone:
             self._close_transport()
         self._stop_writing()
         self.transport = transport
@@ -345,6 +347,9 @@ class Connection(Outbox):
         self._closed_at = self.clock()
         self._direct = None
         self._close_code = code
+        if (replay := self.engine.replay) is not None and self.detached_at is None:
+            for message in replay.take_rest():  # what was sent before a Close comes before it, also after the handshake
+                self._write_now(message)
         self.flush()
         self.uncork()
         if self._writer is None:

@@ -172,9 +172,14 @@ class Outbox(abc.ABC):
         self._look_for_direct_way()
 
     def _stop_writing(self) -> None:
-        """End the write under way. Its task may not have begun, so it cannot be left to clean up by itself."""
+        """
+        Write no more to this transport, not even what was collected for it.
+
+        The task of a write under way may not have begun, so it cannot be left to clean up by itself.
+        """
         self._transport_gone = True
-        self._direct = None
+        self._direct = self._corked = None
+        self._corked_bytes = 0
         if self._writer is not None:
             self._writer.cancel()
             self._writing_ended()

@@ -92,7 +92,11 @@ class FastPath:
         return True
 
     def join(self, burst: Burst, message: EncodedMessage) -> bool:
-        """Let a message be written with a burst, if it is next in line: uvicorn closes the transport with each Close it sends."""
+        """
+        Let a message be written with a burst, if it is next in line.
+
+        uvicorn closes the transport with each Close that it sends of itself; behind one of ours a connection writes nothing.
+        """
         transport = self._transport
         if self._socket is None or transport.get_write_buffer_size() or transport.is_closing():
             return False

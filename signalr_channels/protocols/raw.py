@@ -5,7 +5,8 @@ from __future__ import annotations
 import msgspec
 
 from signalr_channels.protocols.base import Data, EncodedMessage, TransferFormat
-from signalr_channels.protocols.core.engine import CoreEngine, EngineState
+from signalr_channels.protocols.core.engine import ConnectionFailed, CoreEngine, EngineState
+from signalr_channels.protocols.endings import CloseReason
 
 __all__ = ["DataReceived", "RawEngine"]
 
@@ -54,6 +55,7 @@ class RawEngine(CoreEngine):
         """Nothing is ever due."""
         return False
 
-    def fail(self, reason: object, error: Exception, *, allow_reconnect: bool = True) -> None:
-        """There is nothing to tell the client."""
-        self.state = EngineState.CLOSED
+    def fail(self, reason: CloseReason, error: Exception, *, allow_reconnect: bool = True) -> None:
+        """End the connection. There is nothing to tell the client."""
+        if self.state is not EngineState.CLOSED:
+            self._end(ConnectionFailed(reason=reason, exception=error, allows_reconnect=allow_reconnect))

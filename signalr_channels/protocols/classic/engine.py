@@ -111,8 +111,13 @@ class ClassicEngine:
         self._counted = (min(first, counted_first), max(end, counted_end))
 
     def fits(self, message: EncodedMessage) -> bool:
-        """Whether the buffer takes another message without letting one go."""
-        return len(self._buffer) < self._maximum_messages and self._buffered_bytes + len(message.data) <= self._maximum_bytes
+        """Whether the buffer takes another message without letting one go that the transport was not given."""
+        size, backlog = len(message.data), self.backlog
+        if backlog >= self._maximum_messages:
+            return False
+        if self._buffered_bytes + size <= self._maximum_bytes:
+            return True
+        return size + sum(len(waiting.data) for waiting in islice(reversed(self._buffer), backlog)) <= self._maximum_bytes
 
     def resume(self, cursor: str | None, groups_token: str | None, *, init: bool) -> None:
         """

@@ -76,6 +76,12 @@ class Replay:
             sendable.append(message)
         return sendable
 
+    def take_rest(self) -> list[EncodedMessage]:
+        """The messages that still wait, when the connection ends: no acknowledgement will make room for them."""
+        rest = list(self._unsent)
+        self._unsent.clear()
+        return rest
+
     @property
     def is_full(self) -> bool:
         """Whether more is kept than may be sent without an acknowledgement."""

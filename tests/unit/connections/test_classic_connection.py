@@ -240,6 +240,16 @@ async def test_messages_of_one_turn_share_frames_of_ten() -> None:
     assert [frame["M"] for frame in peer.transport.frames] == [numbers(0, 10), numbers(10, 20), numbers(20, 25)]
 
 
+@pytest.mark.parametrize("limits", [{"maximum_messages": 30}, {"maximum_bytes": 30 * len('"100"')}])
+async def test_messages_share_frames_also_when_the_buffer_is_full_of_what_was_written(limits: dict[str, int]) -> None:
+    peer = Peer(engine=limits)
+    for start in range(100, 200, 10):
+        peer.send(*numbers(start, start + 10))
+        await settle()
+    assert [frame["M"] for frame in peer.transport.frames] == [numbers(start, start + 10) for start in range(100, 200, 10)]
+    assert peer.losses == []
+
+
 async def test_a_poll_takes_250_messages_and_the_next_one_the_rest() -> None:
     peer = Peer("longPolling")
     peer.send(*numbers(0, 300))

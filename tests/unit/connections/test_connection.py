@@ -15,6 +15,7 @@ from signalr_channels.protocols.base import EncodedMessage, TransferFormat
 from signalr_channels.protocols.core.engine import ConnectionFailed, CoreEngine, HandshakeCompleted
 from signalr_channels.protocols.endings import CloseReason, Disconnect
 from signalr_channels.protocols.messages import Close, Completion, Invocation, Ping
+from signalr_channels.protocols.raw import RawEngine
 from tests.unit.scripted import HANDSHAKE, JSON, TIMEOUT, Clock, ScriptedTransport, decode, settle
 
 pytestmark = pytest.mark.usefixtures("no_task_left")
@@ -597,3 +598,15 @@ async def test_a_ping_is_one_message_for_all_connections() -> None:
     first, second = (peer.transport.messages[-1] for peer in peers)
     assert first.data == JSON.encode(Ping())
     assert first is second
+
+
+async def test_a_fault_ends_a_connection_without_a_hub_as_well() -> None:
+    transport = ScriptedTransport()
+    connection = Connection(connection_id="one", engine=RawEngine(), transport=transport, clock=Clock())
+    fault = ValueError("broken")
+    connection.fail(CloseReason.HUB_ERROR, fault)
+    connection.fail(CloseReason.HUB_ERROR, ValueError("again"))
+    assert connection.disconnect is not None
+    assert connection.disconnect.exception is fault
+    assert transport.written == []
+    assert transport.close_code == 1000

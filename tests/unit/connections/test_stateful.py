@@ -186,6 +186,38 @@ async def test_a_write_that_was_blocked_does_not_disturb_the_next_transport() ->
     assert peer.heard() == [1, "a", "b", "c", "d"]
 
 
+@pytest.mark.parametrize("is_read_later", [False, True])
+async def test_a_transport_that_does_not_read_is_cut_when_another_one_comes(is_read_later: bool) -> None:
+    peer = Peer()
+    old = peer.transport
+    old.pause()
+    peer.send("a")
+    await settle()
+    new = peer.come_back()
+    assert old.is_aborted
+    if is_read_later:
+        new.pause()
+    peer.send("b", "c")
+    await settle()  # what was blocked on the old one has failed
+    if is_read_later:
+        new.resume()
+        await asyncio.wait_for(peer.connection.drain(), TIMEOUT)
+    peer.send("d")
+    assert peer.heard() == [1, "a", "b", "c", "d"]
+    assert old.written == []
+
+
+async def test_what_was_collected_for_a_lost_transport_comes_only_with_the_replay() -> None:
+    peer = Peer()
+    peer.connection.cork()
+    peer.send("a")
+    peer.connection.detach()
+    peer.come_back()
+    assert peer.heard() == [1, "a"]
+    peer.connection.uncork()
+    assert peer.heard() == [1, "a"]
+
+
 async def test_whoever_drains_goes_on_when_the_transport_is_lost() -> None:
     peer = Peer()
     peer.transport.pause()
@@ -221,3 +253,22 @@ async def test_being_dropped_says_nothing_so_that_the_client_comes_back() -> Non
     assert peer.transport.close_code == 1012
     assert peer.connection.disconnect is not None
     assert peer.connection.disconnect.allows_reconnect
+
+
+async def test_what_waits_for_the_client_to_count_is_written_before_the_end() -> None:
+    peer = Peer(handshake=False)
+    peer.connection.receive(HANDSHAKE)
+    peer.send("a")
+    peer.connection.close(CloseReason.HUB_ERROR, error="Sorry.")
+    assert peer.transport.written.pop(0) == b"{}\x1e"
+    assert peer.heard() == ["a", 7]
+    assert peer.transport.close_code == 1000
+
+
+async def test_what_waits_for_an_acknowledgement_is_written_before_the_end() -> None:
+    size = len(JSON.encode(Invocation(target="a", arguments=[])))
+    peer = Peer(buffer_size=2 * size - 1)
+    peer.send("a", "b", "c", "d")
+    assert peer.heard() == ["a", "b"]
+    peer.connection.close(CloseReason.CLOSED_BY_APP)
+    assert peer.heard() == ["a", "b", "c", "d", 7]
