@@ -15,12 +15,13 @@ from channels.auth import AuthMiddlewareStack
 from django.conf import settings
 from django.contrib.auth.models import AnonymousUser
 from django.db import close_old_connections
+from django.http.request import split_domain_port, validate_host
 from django.utils.module_loading import import_string
 
 from signalr_channels.conf import SignalRSettings
 from signalr_channels.query import query_items
 
-__all__ = ["Identity", "authenticate", "header", "is_origin_allowed", "is_same_origin", "user_identifier"]
+__all__ = ["Identity", "authenticate", "header", "is_origin_allowed", "is_own_host", "is_same_origin", "request_host", "user_identifier"]
 
 DEFAULT_PORTS = {"http": 80, "https": 443, "ws": 80, "wss": 443}
 
@@ -97,26 +98,32 @@ def identify_bearer(token: str) -> Identity:
         close_old_connections()
 
 
-def _expiry_text(token: str) -> str:
+def _expiry_text(token: Any) -> str:
     """The reference's words for a token that is good but for its time."""
-    import jwt
+    from rest_framework_simplejwt.exceptions import TokenBackendError, TokenBackendExpiredToken
+    from rest_framework_simplejwt.state import token_backend
 
     try:
-        claims = jwt.decode(token, options={"verify_signature": False, "verify_exp": False})
-        expires = float(claims["exp"])
-        moment = datetime.datetime.fromtimestamp(expires, datetime.timezone.utc)
-    except (jwt.PyJWTError, KeyError, TypeError, ValueError, OverflowError, OSError):
+        token_backend.decode(token)
         return ""
-    if moment > datetime.datetime.now(datetime.timezone.utc):
+    except TokenBackendExpiredToken:  # and the signature is good
+        expires = float(token_backend.decode(token, verify=False)["exp"])
+    except TokenBackendError:
+        return ""
+    try:
+        moment = datetime.datetime.fromtimestamp(expires, datetime.timezone.utc)
+    except (ValueError, OverflowError, OSError):
         return ""
     return f", error_description=\"The token expired at '{moment:%m/%d/%Y %H:%M:%S}'\""
 
 
 async def _session_user(scope: MutableMapping[str, Any]) -> Any:
     """The user of Django's session: Channels' auth stack, run once. Without a session cookie there is nothing to look up."""
-    cookies = header(scope, b"cookie")
-    if cookies is None or settings.SESSION_COOKIE_NAME not in cookies:
+    # HTTP/2 lets a browser send a header for each cookie, and Channels reads the first header only.
+    cookies = b"; ".join(value for name, value in scope["headers"] if name == b"cookie")
+    if settings.SESSION_COOKIE_NAME not in cookies.decode("latin-1"):
         return AnonymousUser()
+    headers = [*(pair for pair in scope["headers"] if pair[0] != b"cookie"), (b"cookie", cookies)]
     found: dict[str, Any] = {}
 
     async def inner(scope: Any, receive: Any, send: Any) -> None:
@@ -125,7 +132,7 @@ async def _session_user(scope: MutableMapping[str, Any]) -> Any:
     async def nothing(*args: Any) -> Any:
         raise AssertionError("the auth stack neither reads nor writes")
 
-    await AuthMiddlewareStack(inner)(dict(scope), nothing, nothing)
+    await AuthMiddlewareStack(inner)({**scope, "headers": headers}, nothing, nothing)
     user = found["user"]
     return getattr(user, "_wrapped", user)
 
@@ -158,13 +165,32 @@ def is_origin_allowed(scope: Mapping[str, Any], origin: str | None, options: Sig
 
 
 def is_same_origin(scope: Mapping[str, Any], origin: str) -> bool:
-    """Whether the origin is the host the request was sent to."""
-    host = header(scope, b"x-forwarded-host") if settings.USE_X_FORWARDED_HOST else None
-    host = host if host is not None else header(scope, b"host")
+    """
+    Whether the origin is the host the request was sent to, and that is one of the site's.
+
+    Any page can have its own name lead to this server (DNS rebinding): then origin and host are the same, and neither is ours.
+    """
+    host = request_host(scope)
     try:
         parts = urlsplit(origin)
         own = urlsplit(f"{parts.scheme}://{host}")
-        default = DEFAULT_PORTS.get(parts.scheme)
-        return bool(parts.hostname) and (parts.hostname, parts.port or default) == (own.hostname, own.port or default)
-    except ValueError:
+        default = DEFAULT_PORTS[parts.scheme]
+        is_same = (parts.hostname, parts.port or default) == (own.hostname, own.port or default)
+    except (KeyError, ValueError):
         return False
+    return is_same and is_own_host(host)
+
+
+def request_host(scope: Mapping[str, Any]) -> str:
+    """The host a request was sent to, as Django reads it; ``""`` if it names none."""
+    host = header(scope, b"x-forwarded-host") if settings.USE_X_FORWARDED_HOST else None
+    return (host if host is not None else header(scope, b"host")) or ""
+
+
+def is_own_host(host: str) -> bool:
+    """Whether ``ALLOWED_HOSTS`` has a host, read as Django reads it."""
+    allowed = settings.ALLOWED_HOSTS
+    if settings.DEBUG and not allowed:
+        allowed = [".localhost", "127.0.0.1", "[::1]"]
+    domain, _ = split_domain_port(host)
+    return bool(domain) and validate_host(domain, allowed)

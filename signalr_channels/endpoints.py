@@ -102,12 +102,13 @@ class HubEndpoint:
 
     @property
     def options(self) -> SignalRSettings:
-        """The settings in force here."""
+        """The settings in force here. ``HUB_FILTERS`` of the path come after the others, as those of a hub come after the site's."""
         options = hub_settings(self.hub)
         if not self._overrides:
             return options
         if self._merged is None or self._merged[0] is not options:
-            self._merged = (options, dataclasses.replace(options, **self._overrides))
+            filters = (*options.HUB_FILTERS, *self._overrides.get("HUB_FILTERS", ()))
+            self._merged = (options, dataclasses.replace(options, **{**self._overrides, "HUB_FILTERS": filters}))
         return self._merged[1]
 
     @property

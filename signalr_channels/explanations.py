@@ -78,14 +78,16 @@ EXPLANATIONS: Mapping[CloseReason, Explanation] = MappingProxyType(
             _("Raise the setting for that hub, or send large data through an ordinary upload and only its address through the hub."),
         ),
         CloseReason.UNAUTHORIZED: Explanation(
-            _("The request carried no login the hub accepts."),
+            _("The request carried no login the hub accepts, or a connection token that is not good here."),
             _(
-                "Check that the client sends its access token or session cookie. A token that lies in the future means that the "
-                "clocks of two machines differ; a very long one may be cut by a proxy."
+                "Without a login: check that the client sends its access token or session cookie. A token that lies in the future means "
+                "that the clocks of two machines differ; a very long one may be cut by a proxy. With a bad connection token: now and then "
+                "normal, as when a device slept for longer than DISCONNECT_TIMEOUT, since the client negotiates anew. If many are of "
+                "another user, start connections anew after a login; if none is ours, give all server processes the same secret key."
             ),
         ),
         CloseReason.TOKEN_EXPIRED: Explanation(
-            _("The access token ran out while the client was connected."),
+            _("The access token had run out, while the client was connected or before it came."),
             _("Let the client hand out a fresh token when asked (accessTokenFactory), or give tokens a longer life."),
         ),
         CloseReason.ORIGIN_REJECTED: Explanation(

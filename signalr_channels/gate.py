@@ -6,7 +6,16 @@ from collections.abc import Mapping, MutableMapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from signalr_channels.auth import authenticate, header, is_origin_allowed, is_same_origin, user_identifier
+from signalr_channels.auth import (
+    Identity,
+    authenticate,
+    header,
+    is_origin_allowed,
+    is_own_host,
+    is_same_origin,
+    request_host,
+    user_identifier,
+)
 from signalr_channels.conf import SignalRSettings
 from signalr_channels.exceptions import RequestRefused
 from signalr_channels.hubs.lifetime import ConnectionInfo
@@ -30,6 +39,7 @@ class Refusal(RequestRefused):
         reason: Why, or ``None`` for what is not worth a row in the history.
         detail: A sentence for the operator.
         headers: Of the answer.
+        admission: Who it was, if that is why.
     """
 
     def __init__(
@@ -40,11 +50,13 @@ class Refusal(RequestRefused):
         reason: CloseReason | None = None,
         detail: str = "",
         headers: Headers | None = None,
+        admission: Admission | None = None,
     ) -> None:
         super().__init__(status, body)
         self.reason = reason
         self.detail = detail
         self.headers = headers or []
+        self.admission = admission
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,11 +103,13 @@ def check_origin(scope: Mapping[str, Any], options: SignalRSettings) -> None:
     """
     origin = header(scope, b"origin")
     if not is_origin_allowed(scope, origin, options):
+        host = request_host(scope)
+        own = "is not the host" if is_own_host(host) else "Django's ALLOWED_HOSTS does not have the host"
         raise Refusal(
             403,
             "The origin of this page may not connect. See the setting ALLOWED_ORIGINS.",
             reason=CloseReason.ORIGIN_REJECTED,
-            detail=f"The origin {clean(origin)} is not in ALLOWED_ORIGINS, and is not the host {clean(header(scope, b'host'))}.",
+            detail=f"The origin {clean(origin)} is not in ALLOWED_ORIGINS, and {own} {clean(host)}.",
         )
 
 
@@ -113,7 +127,8 @@ async def admit(scope: MutableMapping[str, Any], endpoint: HubEndpoint) -> Admis
     permission_classes = endpoint.permission_classes
     if permission_classes and not await is_permitted(permission_classes, PermissionRequest(user=user, hub=endpoint.hub)):
         if getattr(user, "is_authenticated", False):
-            raise Refusal(403, reason=CloseReason.PERMISSION_DENIED, detail="A permission class of the hub said no.")
+            detail = "A permission class of the hub said no."
+            raise Refusal(403, reason=CloseReason.PERMISSION_DENIED, detail=detail, admission=_admission(identity, options))
         challenge = identity.challenge
         headers = [] if challenge is None else [(b"www-authenticate", challenge.encode("latin-1", "replace"))]
         detail = "The hub asks for a login; the request carried none."
@@ -122,7 +137,11 @@ async def admit(scope: MutableMapping[str, Any], endpoint: HubEndpoint) -> Admis
         if challenge is not None and "error" in challenge:
             detail = "The access token is not valid."
         raise Refusal(401, reason=CloseReason.UNAUTHORIZED, detail=detail, headers=headers)
-    return Admission(user=user, user_identifier=user_identifier(user, options), expires_at=identity.expires_at)
+    return _admission(identity, options)
+
+
+def _admission(identity: Identity, options: SignalRSettings) -> Admission:
+    return Admission(user=identity.user, user_identifier=user_identifier(identity.user, options), expires_at=identity.expires_at)
 
 
 def cors_headers(scope: Mapping[str, Any], endpoint: HubEndpoint) -> Headers:

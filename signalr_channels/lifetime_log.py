@@ -14,11 +14,15 @@ from signalr_channels.protocols.endings import CloseReason, Disconnect
 if TYPE_CHECKING:
     from signalr_channels.runtime import Runtime
 
-__all__ = ["LifetimeLog", "record_end"]
+__all__ = ["LifetimeLog", "record_end", "record_failure"]
 
 logger = logging.getLogger("signalr_channels.connections")
 
 LONGEST_DETAIL = 500
+MESSAGE_CONTENT = " Message content: "
+"""What the reference's words for a bad handshake have in front of the message itself."""
+ADVICE = " The message size can be configured"
+"""What follows names an option of .NET."""
 
 
 class LifetimeLog:
@@ -76,14 +80,28 @@ def record_end(runtime: Runtime, kind: LifetimeEventKind, info: ConnectionInfo, 
     )
 
 
+def record_failure(runtime: Runtime, info: ConnectionInfo, error: Exception) -> None:
+    """Write down that a request failed before it was let in or refused, as when a permission class raises. The log has the traceback."""
+    runtime.record(LifetimeEventKind.REJECTED, info, reason=CloseReason.HUB_ERROR, detail=describe_error(error))
+
+
+def describe_error(error: Exception) -> str:
+    """Type and text: the text of a ``KeyError`` is a key, and others have none."""
+    return f"{type(error).__name__}: {error}"
+
+
 def ending_detail(disconnect: Disconnect) -> str:
-    """One line for the operator: the error, and the setting it was about."""
+    """One line for the operator: the error, and the setting it was about. What the client sent is left out, since secrets may be in it."""
     exception = disconnect.exception
-    text = "" if exception is None else str(exception)
+    text = "" if exception is None else str(exception).partition(MESSAGE_CONTENT)[0]
     if disconnect.reason is CloseReason.MESSAGE_TOO_BIG:
-        text = "A message was over the setting MAXIMUM_RECEIVE_MESSAGE_SIZE. " + text
+        text = "A message was over the setting MAXIMUM_RECEIVE_MESSAGE_SIZE. " + text.partition(ADVICE)[0]
     elif disconnect.reason is CloseReason.HANDSHAKE_TIMEOUT:
         text = "No handshake within the setting HANDSHAKE_TIMEOUT."
     elif disconnect.reason is CloseReason.PING_TIMEOUT:
         text = "The client was silent for the setting CLIENT_TIMEOUT_INTERVAL."
+    elif disconnect.reason is CloseReason.POLL_TIMEOUT:
+        text = "The client did not poll again within the setting DISCONNECT_TIMEOUT."
+    elif disconnect.reason is CloseReason.HUB_ERROR and exception is not None:
+        text = describe_error(exception)
     return text

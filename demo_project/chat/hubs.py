@@ -47,8 +47,9 @@ class ChatHub(Hub):
             check_room_name(room)
         except ValidationError as error:
             raise HubException(error.message) from error
-        me = self.context.items[room] = self.introduce(nickname)
-        await self.groups.aadd(me.id, room)
+        me = self.introduce(nickname)
+        await self.groups.aadd(me.id, room)  # refuses more than MAXIMUM_GROUPS_PER_CONNECTION
+        self.context.items[room] = me
         about_me = {"name": me.name, "is_user": me.is_user, "is_classic": me.is_classic}
         await Presence.objects.aupdate_or_create(connection_id=me.id, room=room, defaults=about_me)
         await self.clients.others_in_group(room).asend("personJoined", me)

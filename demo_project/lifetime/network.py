@@ -99,6 +99,8 @@ class Passage:
         self._receive = receive
         self._send = send
         self._to_server: asyncio.Queue[Event] = asyncio.Queue()
+        self._may_come = asyncio.Semaphore(1)
+        """One event at a time: as long as the server does not take it, the client has to wait with the rest."""
         self._to_client: asyncio.Queue[Event] = asyncio.Queue(MOST_EVENTS)
         self._sending = asyncio.Lock()
         self._disconnect: Event | None = None
@@ -133,6 +135,7 @@ class Passage:
     async def _receive_late(self) -> Event:
         if self._disconnect is None:
             event = await self._to_server.get()
+            self._may_come.release()
             if not event["type"].endswith(".disconnect"):
                 return event
             self._disconnect = event
@@ -145,6 +148,7 @@ class Passage:
     async def _carry_to_server(self) -> None:
         is_open = True
         while is_open:
+            await self._may_come.acquire()
             event = await self._receive()
             await self._line.flows.wait()
             self._to_server.put_nowait(event)

@@ -13,7 +13,20 @@ from django.utils.translation import ngettext
 
 from signalr_channels.explanations import explain
 
-__all__ = ["EMPTY", "ago", "duration", "hub_cell", "identifier", "moment", "reason_cell", "reason_paragraphs", "tag", "text", "yes_or_no"]
+__all__ = [
+    "EMPTY",
+    "ago",
+    "duration",
+    "hub_cell",
+    "identifier",
+    "moment",
+    "reason_and_detail_cell",
+    "reason_cell",
+    "reason_paragraphs",
+    "tag",
+    "text",
+    "yes_or_no",
+]
 
 EMPTY = "-"
 
@@ -68,6 +81,13 @@ def reason_cell(reason: str) -> str:
         reason,
         explanation.meaning if explanation else "",
     )
+
+
+def reason_and_detail_cell(reason: str, detail: str) -> str:
+    """The value, its sentence, and what was special about it."""
+    if not detail:
+        return reason_cell(reason)
+    return format_html('{}<span class="signalr-note signalr-detail">{}</span>', reason_cell(reason) if reason else "", detail)
 
 
 def reason_paragraphs(reason: str) -> str:

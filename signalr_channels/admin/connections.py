@@ -20,6 +20,7 @@ from signalr_channels.admin.cells import (
     hub_cell,
     identifier,
     moment,
+    reason_and_detail_cell,
     reason_cell,
     reason_paragraphs,
     tag,
@@ -63,6 +64,10 @@ class ConnectionAdmin(HistoryAdmin):
             case "all":
                 return ("hub_and_path", "user_name", "state", "since", "reason", "transport", "hub_protocol", "remote_address", "server")
         return self.list_display
+
+    def get_ordering(self, request: HttpRequest) -> Any:
+        """The newest first; of ended connections those that ended last, however long ago they began."""
+        return ("-closed_at", "-id") if request.GET.get("state") == "ended" else self.ordering
 
     def get_list_filter(self, request: HttpRequest) -> Any:
         """Live connections have no reason."""
@@ -172,8 +177,8 @@ class ConnectionAdmin(HistoryAdmin):
 
     @admin.display(description=_("reason"))
     def reason(self, obj: Connection) -> str:
-        """Why it ended."""
-        return reason_cell(obj.close_reason)
+        """Why it ended, and the detail."""
+        return reason_and_detail_cell(obj.close_reason, obj.close_detail)
 
     @admin.display(description=_("reason"))
     def reason_and_advice(self, obj: Connection) -> str:

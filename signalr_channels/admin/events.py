@@ -10,7 +10,7 @@ from django.http import HttpRequest
 from django.utils.html import format_html
 from django.utils.translation import gettext_lazy as _
 
-from signalr_channels.admin.cells import EMPTY, ago, hub_cell, identifier, moment, reason_cell, reason_paragraphs, tag, text
+from signalr_channels.admin.cells import EMPTY, ago, hub_cell, identifier, moment, reason_and_detail_cell, reason_paragraphs, tag, text
 from signalr_channels.admin.filters import HubFilter, KindFilter, ReasonFilter, TransportFilter
 from signalr_channels.admin.history import HistoryAdmin
 from signalr_channels.models import LifetimeEvent
@@ -77,10 +77,7 @@ class LifetimeEventAdmin(HistoryAdmin):
     @admin.display(description=_("reason"))
     def reason_and_detail(self, obj: LifetimeEvent) -> str:
         """Why it ended or never began, and the detail."""
-        if not obj.detail:
-            return reason_cell(obj.reason)
-        reason = reason_cell(obj.reason) if obj.reason else ""
-        return format_html('{}<span class="signalr-note signalr-detail">{}</span>', reason, obj.detail)
+        return reason_and_detail_cell(obj.reason, obj.detail)
 
     @admin.display(description=_("reason"))
     def reason_and_advice(self, obj: LifetimeEvent) -> str:

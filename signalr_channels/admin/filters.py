@@ -107,7 +107,7 @@ class HubFilter(ColumnFilter):
         newest = rows.order_by("-pk").values_list("pk", flat=True).first() or 0
         names = set(rows.filter(pk__gt=newest - RECENT_ROWS).order_by("hub").values_list("hub", flat=True).distinct()[:100])
         if chosen := self.used_parameters.get(self.parameter_name):
-            names.update(chosen)
+            names.add(chosen)
         return [(name, name) for name in sorted(names) if name]
 
 
@@ -125,7 +125,7 @@ class ProcessFilter(admin.SimpleListFilter):
     def queryset(self, request: HttpRequest, queryset: Any) -> Any:
         """Restrict the list."""
         value = self.value()
-        if value and not value.isdecimal():
+        if value and not (value.isdecimal() and len(value) < 19):  # what every database takes as a primary key
             raise IncorrectLookupParameters
         return queryset.filter(process=value) if value else queryset
 

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from django.contrib import admin
+from django.contrib import admin, messages
 from django.contrib.auth import get_permission_codename
 from django.core.paginator import Paginator
 from django.db.models import Model, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.urls import NoReverseMatch, reverse
 from django.utils.functional import cached_property
+from django.utils.translation import gettext_lazy as _
 
 from signalr_channels.admin.cells import EMPTY
 from signalr_channels.conf import get_settings
 
-__all__ = ["MAXIMUM_ROWS", "BoundedPaginator", "HistoryAdmin", "has_permission"]
+__all__ = ["MAXIMUM_ROWS", "MAXIMUM_SELECTED", "BoundedPaginator", "HistoryAdmin", "has_permission"]
 
 if TYPE_CHECKING:
     _ModelAdmin = admin.ModelAdmin[Any]
@@ -25,6 +26,12 @@ else:
 
 MAXIMUM_ROWS = 10_000
 """How many matches a list counts and turns the pages of. Older rows are reached with filters."""
+MAXIMUM_SELECTED = 900
+"""
+How many rows an action takes at once.
+
+The page that asks for confirmation has a field for each, and Django takes forms of up to ``DATA_UPLOAD_MAX_NUMBER_FIELDS``, 1000.
+"""
 
 
 class BoundedPaginator(_Paginator):
@@ -40,6 +47,11 @@ class BoundedPaginator(_Paginator):
     def is_cut(self) -> bool:
         """Whether there may be rows that no page shows."""
         return self.count >= MAXIMUM_ROWS
+
+    @property
+    def is_selectable(self) -> bool:
+        """Whether an action can take all rows, those of other pages too."""
+        return self.count <= MAXIMUM_SELECTED
 
 
 class HistoryAdmin(_ModelAdmin):
@@ -75,6 +87,15 @@ class HistoryAdmin(_ModelAdmin):
         """Say beside the list why it may be empty."""
         more = {"history_is_off": not get_settings().HISTORY, "empty_text": self.empty_text, **(extra_context or {})}
         return super().changelist_view(request, more)
+
+    def response_action(self, request: HttpRequest, queryset: QuerySet[Any], *more: Any, **named: Any) -> HttpResponse | None:
+        """Run an action on what was selected, but not on a whole history, of which the list counts no more than its beginning."""
+        is_all = request.POST.get("select_across", "0") != "0"
+        if is_all and queryset[: MAXIMUM_SELECTED + 1].count() > MAXIMUM_SELECTED:
+            text = _("At most %d rows can be selected at once. manage.py signalr_prune deletes by age.")
+            self.message_user(request, text % MAXIMUM_SELECTED, messages.WARNING)
+            return None
+        return super().response_action(request, queryset, *more, **named)
 
     def get_deleted_objects(self, objs: Any, request: HttpRequest) -> tuple[Any, dict[str, int], set[Any], list[Any]]:
         """

@@ -98,7 +98,7 @@ class SignalRSettings:
     HUB_FILTERS: Sequence[Any] = setting(
         (),
         "",
-        "HubFilter classes or their dotted names, outermost first; a hub's own come after the global ones.",
+        "HubFilter classes or their dotted names, outermost first; a hub's own come after the global ones, a path's after both.",
         mirrors="AddFilter",
         hub=True,
     )

@@ -129,11 +129,13 @@ class FastPath:
         for handshake in (protocol.request, protocol.response):
             handshake.headers.clear()
 
-    def pause_reading(self) -> None:
-        """Read no more for now."""
-        if not self._protocol.read_paused:
-            self._protocol.read_paused = True
-            self._transport.pause_reading()
+    def pause_reading(self) -> bool:
+        """Read no more for now. False: so it is already."""
+        if self._protocol.read_paused:
+            return False
+        self._protocol.read_paused = True
+        self._transport.pause_reading()
+        return True
 
     def resume_reading(self) -> None:
         """Read on."""

@@ -20,6 +20,7 @@ from signalr_channels.gate import Admission, Refusal, admit, describe_request
 from signalr_channels.hubs.connection_handler import HandlerSession
 from signalr_channels.hubs.lifetime import LifetimeEventKind
 from signalr_channels.hubs.session import HubSession
+from signalr_channels.lifetime_log import record_failure
 from signalr_channels.protocols.base import Data, EncodedMessage, TransferFormat
 from signalr_channels.protocols.core import negotiation
 from signalr_channels.protocols.endings import CloseReason
@@ -28,7 +29,7 @@ from signalr_channels.responses import NOT_FOUND_TEXT, abort_network, accept_web
 from signalr_channels.runtime import Runtime, get_runtime
 from signalr_channels.sessions import OpenConnection, open_connection
 from signalr_channels.tokens import ConnectionToken, make_connection_id
-from signalr_channels.transport_requests import check_not_bound, find_owner, find_token
+from signalr_channels.transport_requests import check_not_bound, connection_id_of, find_owner, find_token
 
 __all__ = ["WebSocketConsumer", "WebSocketTransport"]
 
@@ -98,8 +99,7 @@ class WebSocketTransport:
         except Exception as error:
             logger.exception("%s: a message could not be handled", connection.connection_id)
             connection.fail(CloseReason.HUB_ERROR, error)
-        if session.is_congested and self.direct is not None:
-            self.direct.pause_reading()
+        if session.is_congested and self.direct is not None and self.direct.pause_reading():
             self._opened.runtime.spawn(self._read_on(self.direct, session))
 
     def flush(self) -> None:
@@ -179,6 +179,7 @@ class WebSocketConsumer(AsyncConsumer):  # type: ignore[misc]
         """
         runtime = get_runtime()
         await receive()  # websocket.connect
+        admission = None
         try:
             admission = await admit(scope, self._endpoint)
             token = self._identify(runtime, scope, admission)
@@ -193,9 +194,14 @@ class WebSocketConsumer(AsyncConsumer):  # type: ignore[misc]
         except Refusal as refusal:
             await deny_websocket(scope, send, refusal)
             if refusal.reason is not None:
-                info = describe_request(scope, self._endpoint, transport="webSockets")
+                who = refusal.admission or admission
+                info = describe_request(scope, self._endpoint, connection_id_of(scope), "webSockets", who)
                 runtime.record(LifetimeEventKind.REJECTED, info, reason=refusal.reason, detail=refusal.detail)
             return None
+        except Exception as error:
+            if admission is None:
+                record_failure(runtime, describe_request(scope, self._endpoint, connection_id_of(scope), "webSockets"), error)
+            raise
         dispatcher = runtime.dispatcher_for(self._endpoint)
         await accept_websocket(scope, send)
         if remote is not None:

@@ -10,6 +10,7 @@ import msgspec
 from signalr_channels.hubs.clients import HubCallerClients, SingleClientProxy
 from signalr_channels.hubs.lifetime import Audience, AudienceKind
 from signalr_channels.hubs.reach import Reach
+from signalr_channels.protocols.core.binding_errors import ENCODE_ERRORS
 
 __all__ = ["CallerState", "ClassicCallerClients"]
 
@@ -31,8 +32,8 @@ class CallerState(MutableMapping[str, Any]):
     def changes(self) -> dict[str, Any]:
         """The members that differ from what came in."""
         # As texts: to Python True equals 1, to the client it does not.
-        original, encode = self._original, msgspec.json.encode
-        return {name: value for name, value in self._values.items() if name not in original or encode(original[name]) != encode(value)}
+        original = self._original
+        return {name: value for name, value in self._values.items() if name not in original or _differ(original[name], value)}
 
     def __getitem__(self, name: str) -> Any:
         return self._values[name]
@@ -51,6 +52,13 @@ class CallerState(MutableMapping[str, Any]):
 
     def __repr__(self) -> str:
         return f"CallerState({self._values!r})"
+
+
+def _differ(before: Any, after: Any) -> bool:
+    try:
+        return msgspec.json.encode(before) != msgspec.json.encode(after)
+    except ENCODE_ERRORS:
+        return True  # whoever sends it says what is wrong with it
 
 
 class _CallerProxy(SingleClientProxy):

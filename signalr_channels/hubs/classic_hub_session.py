@@ -10,6 +10,7 @@ Source: reference sections 4.3, 5.2 to 5.6, 6.2; ``HubDispatcher.cs``.
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import logging
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from typing import Any
@@ -26,6 +27,7 @@ from signalr_channels.hubs.classic_errors import describe_binding_error, describ
 from signalr_channels.hubs.classic_session import ClassicSession
 from signalr_channels.hubs.classic_share import ClassicCall, ClassicHub, HubShare, SessionOptions, group_names
 from signalr_channels.hubs.context import HubCallerContext
+from signalr_channels.hubs.dispatcher import writable_text
 from signalr_channels.hubs.endings import run_last
 from signalr_channels.hubs.hub import Hub
 from signalr_channels.hubs.permissions import PermissionRequest, is_permitted
@@ -123,27 +125,38 @@ class ClassicHubSession(ClassicSession):
 
     async def on_connected(self, names: Sequence[str]) -> None:
         """Run ``on_connected`` of these hubs, side by side."""
-        await self._tell(names, lambda hub: hub.dispatcher.on_connected(self._instance(hub)) if hub.dispatcher.has_on_connected else None)
+
+        async def tell(hub: ClassicHub) -> None:
+            await hub.dispatcher.on_connected(self._instance(hub))
+
+        hubs = [self._hubs[name] for name in names]
+        await self._tell([hub for hub in hubs if hub.dispatcher.has_on_connected], tell)
 
     async def on_reconnected(self) -> None:
         """Run ``on_reconnected`` of the hubs of the request that came back."""
-        await self._tell(
-            self._names, lambda hub: hub.dispatcher.on_reconnected(self._instance(hub)) if hub.dispatcher.has_on_reconnected else None
-        )
+
+        async def tell(hub: ClassicHub) -> None:
+            await hub.dispatcher.on_reconnected(self._instance(hub))
+
+        hubs = [self._hubs[name] for name in self._names]
+        await self._tell([hub for hub in hubs if hub.dispatcher.has_on_reconnected], tell)
 
     async def on_disconnected(self) -> None:
         """Run ``on_disconnected`` of the hubs of the last receiving request. What it raises is logged."""
+
+        async def tell(hub: ClassicHub) -> None:
+            disconnect = self.connection.disconnect
+            assert disconnect is not None
+            await hub.dispatcher.on_disconnected(self._instance(hub), disconnect)
+
         for name in self._names:
             hub = self._hubs[name]
-            dispatcher, disconnect = hub.dispatcher, self.connection.disconnect
-            assert disconnect is not None
+            dispatcher = hub.dispatcher
             if dispatcher.has_on_disconnected:
-                ending = dispatcher.on_disconnected(self._instance(hub), disconnect)
-                await run_last(ending, self.connection.connection_id, dispatcher.name, dispatcher.options.ON_DISCONNECTED_TIMEOUT)
+                await run_last(tell(hub), self.connection.connection_id, dispatcher.name, dispatcher.options.ON_DISCONNECTED_TIMEOUT)
 
-    async def _tell(self, names: Sequence[str], run: Callable[[ClassicHub], Any]) -> None:
-        running = [one for one in (run(self._hubs[name]) for name in names) if one is not None]
-        results = await asyncio.gather(*running, return_exceptions=True)
+    async def _tell(self, hubs: Iterable[ClassicHub], tell: Callable[[ClassicHub], Coroutine[Any, Any, None]]) -> None:
+        results = await asyncio.gather(*map(tell, hubs), return_exceptions=True)
         errors = [result for result in results if isinstance(result, BaseException)]
         for error in errors:
             logger.error("%s: a lifetime method of a hub failed", self.connection.connection_id, exc_info=error)
@@ -172,14 +185,18 @@ class ClassicHubSession(ClassicSession):
         except ArgumentBindingError as error:
             logger.info("%s: %s.%s: %s", self.connection.connection_id, hub.dispatcher.name, bound.method.name, error.text)
             return self._refuse(call, describe_binding_error(call, bound.method, error))
-        if bound.runs_inline and not hub.permission_classes and not hub.dispatcher.filters and not bound.method.reports_progress:
-            return self._run_inline(call, hub, bound, arguments)
-        return self._run(call, hub, bound, arguments)
-
-    def _run_inline(self, call: ClassicInvocation, hub: ClassicHub, bound: BoundMethod, arguments: Sequence[Any]) -> bytes:
-        instance = self._instance(hub, call.state)
         try:
-            bound.method.function(instance, *arguments).send(None)
+            instance = self._instance(hub, call.state)
+        except Exception as error:
+            return self._fail(call, hub, None, error)
+        if bound.runs_inline and not hub.permission_classes and not hub.dispatcher.filters and not bound.method.reports_progress:
+            return self._run_inline(call, hub, bound, instance, arguments)
+        return self._run(call, hub, bound, instance, arguments)
+
+    def _run_inline(self, call: ClassicInvocation, hub: ClassicHub, bound: BoundMethod, instance: Hub, arguments: Sequence[Any]) -> bytes:
+        try:
+            # What it sets in context variables is its own, as that of a call with a task.
+            contextvars.copy_context().run(bound.method.function(instance, *arguments).send, None)
         except StopIteration as stop:
             return self._complete(call, hub, instance, stop.value)
         except Exception as error:
@@ -188,8 +205,7 @@ class ClassicHubSession(ClassicSession):
             return self._refuse(call, CANCELED)
         raise AssertionError(f"{bound.method.name} suspended although it has no await")
 
-    async def _run(self, call: ClassicInvocation, hub: ClassicHub, bound: BoundMethod, arguments: Sequence[Any]) -> bytes:
-        instance = self._instance(hub, call.state)
+    async def _run(self, call: ClassicInvocation, hub: ClassicHub, bound: BoundMethod, instance: Hub, arguments: Sequence[Any]) -> bytes:
         progress: Progress[Any] | None = None
         if bound.method.reports_progress:
             progress = self._progress(call, instance)
@@ -245,18 +261,18 @@ class ClassicHubSession(ClassicSession):
         except LocalProtocolError as error:
             return self._fail(call, hub, instance, error)
 
-    def _fail(self, call: ClassicInvocation, hub: ClassicHub, instance: Hub, error: Exception) -> bytes:
+    def _fail(self, call: ClassicInvocation, hub: ClassicHub, instance: Hub | None, error: Exception) -> bytes:
         where = f"{hub.dispatcher.name}.{call.method:.100}"
         if isinstance(error, HubException):
             logger.info("%s: %s: %s", self.connection.connection_id, where, type(error).__name__)
             try:
                 return encode_response(
-                    call.invocation_id, state=_changes(instance), error=str(error), is_hub_exception=True, error_data=error.data
+                    call.invocation_id, state=_changes(instance), error=writable_text(error), is_hub_exception=True, error_data=error.data
                 )
             except LocalProtocolError as unwritable:
                 error = unwritable
         logger.error("%s: %s failed", self.connection.connection_id, where, exc_info=error)
-        return self._refuse(call, getattr(error, "text", None) or str(error))
+        return self._refuse(call, writable_text(getattr(error, "text", None) or error))
 
     def _refuse(self, call: ClassicInvocation, detail: str) -> bytes:
         """An error answer: in detail where that is allowed."""
@@ -264,7 +280,9 @@ class ClassicHubSession(ClassicSession):
         return encode_response(call.invocation_id, error=text)
 
 
-def _changes(instance: Hub) -> dict[str, Any] | None:
+def _changes(instance: Hub | None) -> dict[str, Any] | None:
+    if instance is None:  # it could not be made
+        return None
     call = instance._session
     assert isinstance(call, ClassicCall)
     return call.changes()

@@ -18,6 +18,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
 
 from signalr_channels.connections.connection import Connection
+from signalr_channels.exceptions import ConnectionClosed
 from signalr_channels.hubs.context import HubCallerContext
 from signalr_channels.hubs.endings import cancel_calls
 from signalr_channels.protocols.base import Data, EncodedMessage, TransferFormat
@@ -97,7 +98,7 @@ class HandlerSession:
         self._buffer_size = buffer_size
         self._chunks: deque[bytes] = deque()
         self._size = 0
-        self._wake: asyncio.Future[None] | None = None
+        self._readers: set[asyncio.Future[None]] = set()
         self._room: asyncio.Future[None] | None = None
         on_connecting()
         self._task = asyncio.get_running_loop().create_task(self._run(handler))
@@ -108,7 +109,7 @@ class HandlerSession:
             if isinstance(event, DataReceived):
                 self._chunks.append(event.data)
                 self._size += len(event.data)
-        _release(self._wake)
+        self._wake_readers()
 
     @property
     def is_congested(self) -> bool:
@@ -126,12 +127,20 @@ class HandlerSession:
         while not self._chunks:
             if self.connection.is_closed:
                 return None
-            self._wake = asyncio.get_running_loop().create_future()
-            await self._wake
+            wake = asyncio.get_running_loop().create_future()
+            self._readers.add(wake)
+            try:
+                await wake
+            finally:
+                self._readers.discard(wake)
         chunk = self._chunks.popleft()
         self._size -= len(chunk)
         _release(self._room)
         return chunk
+
+    def _wake_readers(self) -> None:
+        for wake in self._readers:
+            _release(wake)
 
     async def _run(self, handler: type[ConnectionHandler]) -> None:
         try:
@@ -139,13 +148,16 @@ class HandlerSession:
         except Exception as error:
             logger.error("%s: %s failed", self.connection.connection_id, handler.__qualname__, exc_info=error)
             self.connection.close(CloseReason.HUB_ERROR, exception=error, code=1011)
+        except asyncio.CancelledError:  # of something it waited for, or ours when the process stops
+            self.connection.close(CloseReason.HUB_ERROR, exception=ConnectionClosed("on_connected was cancelled."), code=1011)
+            raise
         else:
             self.connection.close(CloseReason.CLOSED_BY_APP)
 
     async def finish(self) -> None:
         """Let the handler see the end."""
         self.context.mark_aborted()
-        _release(self._wake)
+        self._wake_readers()
         _release(self._room)
         await asyncio.wait([self._task])
 

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Mapping
 from typing import Any, Protocol
 
+from signalr_channels.hubs.sync import is_running
 from signalr_channels.protocols.base import HubProtocol
 from signalr_channels.protocols.endings import CloseReason
 
@@ -37,12 +38,13 @@ class HubCallerContext:
         scope: The ASGI scope of the request that opened the transport.
     """
 
-    __slots__ = ("_aborted", "_connection", "_items", "scope", "user")
+    __slots__ = ("_aborted", "_connection", "_items", "_loop", "scope", "user")
 
     def __init__(self, connection: CallingConnection, user: Any, scope: Mapping[str, Any]) -> None:
         self._connection = connection
         self._items: dict[Any, Any] | None = None
         self._aborted: asyncio.Event | None = None
+        self._loop = asyncio.get_running_loop()
         self.user = user
         self.scope = scope
 
@@ -89,8 +91,15 @@ class HubCallerContext:
         await self._aborted.wait()
 
     def abort(self) -> None:
-        """End the connection. The client is told not to come back; the running call gets no answer."""
-        self._connection.close(CloseReason.CLOSED_BY_APP)
+        """
+        End the connection. The client is told not to come back; the running call gets no answer.
+
+        From a thread, as that of a plain ``def``, it ends as soon as its event loop has a turn.
+        """
+        if is_running(self._loop):
+            self._connection.close(CloseReason.CLOSED_BY_APP)
+        else:
+            self._loop.call_soon_threadsafe(self._connection.close, CloseReason.CLOSED_BY_APP)
 
     def mark_aborted(self) -> None:
         """Wake whoever waits for the end. Called by the dispatcher."""

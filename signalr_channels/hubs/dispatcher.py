@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 import logging
 from collections.abc import Awaitable, Callable, Sequence
@@ -18,7 +19,7 @@ from signalr_channels.hubs.reach import Reach
 from signalr_channels.protocols.base import HubProtocol
 from signalr_channels.protocols.endings import Disconnect
 
-__all__ = ["HubDispatcher", "HubOptions", "RunSync"]
+__all__ = ["HubDispatcher", "HubOptions", "RunSync", "run_plain", "writable_text"]
 
 logger = logging.getLogger("signalr_channels.hubs")
 
@@ -28,6 +29,21 @@ class RunSync(Protocol):
 
     def __call__(self, function: Callable[..., Any], /, *args: Any) -> Awaitable[Any]:
         """Run it and give its result."""
+
+
+async def run_plain(run_sync: RunSync, function: Callable[..., Any], *args: Any) -> Any:
+    """Run a function that is no ``async def``. One may be inside of it nevertheless, if it comes from a decorator."""
+
+    @functools.wraps(function)
+    def call(*args: Any) -> Any:
+        try:
+            return function(*args)
+        except StopIteration as error:
+            # No future can hold it: whoever waits for the thread would wait for ever.
+            raise RuntimeError("a plain function raised StopIteration") from error
+
+    result = await run_sync(call, *args)
+    return await result if inspect.isawaitable(result) else result
 
 
 class HubOptions(Protocol):
@@ -117,7 +133,7 @@ class HubDispatcher:
             return await method.function(hub, *arguments)
         if method.is_streaming:
             return method.function(hub, *arguments)
-        return await self.run_sync(method.function, hub, *arguments)
+        return await run_plain(self.run_sync, method.function, hub, *arguments)
 
     async def on_connected(self, hub: Hub) -> None:
         """Run ``on_connected`` through the filters."""
@@ -136,7 +152,7 @@ class HubDispatcher:
         if inspect.iscoroutinefunction(hook):
             await hook(*args)
         else:
-            await self.run_sync(hook, *args)
+            await run_plain(self.run_sync, hook, *args)
 
     def _chain_invoke(self) -> Callable[[HubInvocation, HubMethod], Awaitable[Any]]:
         async def innermost(invocation: HubInvocation, method: HubMethod) -> Any:
@@ -182,11 +198,22 @@ class HubDispatcher:
             return f"{base} {error.kind}: {error.text}" if self.options.ENABLE_DETAILED_ERRORS else base
         if isinstance(error, HubException):
             own = type(error).__module__ == HubException.__module__
-            return f"{base} {'HubException' if own else type(error).__name__}: {error}"
+            return f"{base} {'HubException' if own else type(error).__name__}: {writable_text(error)}"
         if self.options.ENABLE_DETAILED_ERRORS:
             # Our own errors have .NET's names for clients, which compare them.
-            return f"{base} {getattr(error, 'kind', None) or type(error).__name__}: {getattr(error, 'text', None) or error}"
+            kind = getattr(error, "kind", None) or type(error).__name__
+            return f"{base} {kind}: {writable_text(getattr(error, 'text', None) or error)}"
         return base
+
+
+def writable_text(error: object) -> str:
+    """What an error of hub code says, as it can be sent: without an answer its call would never end."""
+    try:
+        # Half a surrogate pair cannot be written; it is in names of files that are not UTF-8.
+        return str(error).encode("utf-8", "backslashreplace").decode()
+    except Exception:
+        logger.exception("a %s cannot say what it is about: its __str__ failed", type(error).__name__)
+        return ""
 
 
 def _around_invoke(hub_filter: HubFilter, inner: Callable[[HubInvocation, HubMethod], Awaitable[Any]]) -> Any:

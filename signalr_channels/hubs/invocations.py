@@ -94,7 +94,8 @@ def _run_inline(session: HubSession, message: Invocation, bound: BoundMethod) ->
         # new_hub() and complete(), written out: most calls come this way.
         hub = session.dispatcher.hub()
         hub._session = session
-        method.function(hub, *arguments).send(None)
+        # What it sets in context variables is its own, as that of a call with a task.
+        contextvars.copy_context().run(method.function(hub, *arguments).send, None)
     except StopIteration as stop:
         result = stop.value
     except Exception as error:

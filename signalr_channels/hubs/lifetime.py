@@ -292,17 +292,19 @@ class ConnectionIndex:
         encoded: EncodedMessage | None = None
         encoded_for: HubProtocol | None = None
         burst = Burst() if len(members) >= MANY else None
-        for connection in tuple(members.values()):
-            if excluded and connection.connection_id in excluded:
-                continue
-            protocol = connection.hub_protocol
-            if protocol is not encoded_for:
-                assert protocol is not None
-                encoded_for, encoded = protocol, encode(protocol)
-            if encoded is not None:
-                connection.enqueue(encoded, burst)
-        if burst is not None:
-            burst.write()
+        try:
+            for connection in tuple(members.values()):
+                if excluded and connection.connection_id in excluded:
+                    continue
+                protocol = connection.hub_protocol
+                if protocol is not encoded_for:
+                    assert protocol is not None
+                    encoded_for, encoded = protocol, encode(protocol)
+                if encoded is not None:
+                    connection.enqueue(encoded, burst)
+        finally:  # what one protocol cannot encode has gone to those before of another one
+            if burst is not None:
+                burst.write()
 
 
 class HubLifetimeManager(abc.ABC):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dis
+import functools
 import inspect
 import types
 import typing
@@ -15,6 +16,7 @@ from signalr_channels.hubs.hub import Hub
 from signalr_channels.hubs.loading import load_classes
 from signalr_channels.hubs.permissions import HubPermission
 from signalr_channels.hubs.progress import Progress
+from signalr_channels.hubs.type_arguments import substitute, type_arguments
 
 __all__ = ["HubMethod", "Parameter", "collect_hub_methods", "hub_method"]
 
@@ -129,10 +131,10 @@ def collect_hub_methods(hub: type[Hub]) -> dict[str, HubMethod]:
     table: dict[str, HubMethod] = {}
     for attribute in dir(hub):
         function = inspect.getattr_static(hub, attribute)
-        mark = getattr(function, MARK, None)
+        mark = getattr(_inner(function), MARK, None)
         if not isinstance(mark, _Mark):
             continue
-        if isinstance(function, (staticmethod, classmethod)) or not callable(function):
+        if _inner(function) is not function or not callable(function):
             raise HubDefinitionError(f"{hub.__qualname__}.{attribute}: a hub method is a plain method, not {type(function).__name__}.")
         _check_name(hub, attribute, mark)
         method = _describe(hub, attribute, function, mark)
@@ -145,6 +147,15 @@ def collect_hub_methods(hub: type[Hub]) -> dict[str, HubMethod]:
                 )
             table[wire_name] = method
     return table
+
+
+def _inner(value: Any) -> Any:
+    """The function that was marked before something was made of it that clients cannot call."""
+    if isinstance(value, (staticmethod, classmethod)):
+        return value.__func__
+    if isinstance(value, property):
+        return value.fget
+    return value.func if isinstance(value, (functools.cached_property, functools.partialmethod)) else value
 
 
 def _check_name(hub: type[Hub], attribute: str, mark: _Mark) -> None:
@@ -168,6 +179,8 @@ def _describe(hub: type[Hub], attribute: str, function: Callable[..., Any], mark
         hints = typing.get_type_hints(function, include_extras=True)
     except Exception as error:
         raise HubDefinitionError(f"{where}: its annotations cannot be resolved: {error}") from error
+    if known := type_arguments(hub, next(cls for cls in hub.__mro__ if attribute in vars(cls))):
+        hints = {name: substitute(hint, known) for name, hint in hints.items()}
     declared = list(inspect.signature(function).parameters.values())
     _check_self(hub, where, declared, hints)
     parameters, reports_progress = _parameters(where, declared[1:], hints)
@@ -177,8 +190,11 @@ def _describe(hub: type[Hub], attribute: str, function: Callable[..., Any], mark
             f"{where}: an iterator cannot be sent. To stream, write an async generator, async def with yield; else return a list."
         )
     is_streaming = inspect.isasyncgenfunction(function) or typing.get_origin(returns) in STREAM_TYPES or returns in STREAM_TYPES
-    is_async = inspect.iscoroutinefunction(function)
+    # What sync_to_async gives is an object; only since Python 3.12 it counts as such a function by itself.
+    is_async = inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(type(function).__call__)
     uploads = tuple((typing.get_args(p.annotation) or (Any,))[0] for p in parameters if p.is_upload)
+    if uploads and not (is_streaming or is_async or inspect.iscoroutinefunction(inspect.unwrap(function))):
+        raise HubDefinitionError(f"{where}: a plain def cannot read what a client uploads; write async def.")
     permission_classes = load_classes(mark.permission_classes, HubPermission, f"{where}: permission_classes")
     return HubMethod(
         name=mark.name if mark.name is not None else attribute,

@@ -23,7 +23,7 @@ from signalr_channels.connections.classic_connection import ClassicConnection
 from signalr_channels.hubs.classic_session import ClassicSession
 from signalr_channels.hubs.classic_share import HubShare, SessionOptions, group_names
 from signalr_channels.hubs.context import HubCallerContext
-from signalr_channels.hubs.dispatcher import RunSync
+from signalr_channels.hubs.dispatcher import RunSync, run_plain
 from signalr_channels.hubs.endings import run_last
 from signalr_channels.hubs.groups import GroupManager
 from signalr_channels.hubs.hub_context import reach_of
@@ -213,15 +213,15 @@ class PersistentSession(ClassicSession):
 
     async def on_connected(self, names: Sequence[str]) -> None:
         """Run ``on_connected``."""
-        await self._call(self._handler.on_connected)
+        await self._call("on_connected")
 
     async def on_reconnected(self) -> None:
         """Run ``on_reconnected``."""
-        await self._call(self._handler.on_reconnected)
+        await self._call("on_reconnected")
 
     async def on_disconnected(self) -> None:
         """Run ``on_disconnected``. What it raises is logged."""
-        ending = self._call(self._handler.on_disconnected, self.connection.disconnect)
+        ending = self._call("on_disconnected", self.connection.disconnect)
         await run_last(ending, self.connection.connection_id, self._share.name, self._end_timeout)
 
     def invoke(self, data: str) -> Coroutine[Any, Any, bytes]:
@@ -230,15 +230,15 @@ class PersistentSession(ClassicSession):
 
     async def _receive(self, data: str) -> bytes:
         async with self._slots:
-            await self._call(self._handler.on_received, data)
+            await self._call("on_received", data)
         return b""
 
-    async def _call(self, method: Callable[..., Any], *args: Any) -> None:
-        instance = self._handler(self.context, self._reach)
+    async def _call(self, name: str, *args: Any) -> None:
+        method = getattr(self._handler(self.context, self._reach), name)
         if inspect.iscoroutinefunction(method):
-            await method(instance, *args)
+            await method(*args)
         else:
-            await self._run_sync(method, instance, *args)
+            await run_plain(self._run_sync, method, *args)
 
 
 PROTOCOL = PersistentProtocol()

@@ -11,6 +11,7 @@ Source: ``DefaultHubDispatcher.cs``; reference sections 5.2, 5.6, 5.7.
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import logging
 from collections import deque
 from collections.abc import Callable, Coroutine
@@ -26,11 +27,11 @@ from signalr_channels.hubs.endings import cancel_calls, run_last
 from signalr_channels.hubs.groups import GroupManager
 from signalr_channels.hubs.hub import Hub
 from signalr_channels.hubs.invocations import give_up_slot, invoke
-from signalr_channels.hubs.streams import cancel_stream, invoke_stream
+from signalr_channels.hubs.streams import RunningStream, cancel_stream, invoke_stream
 from signalr_channels.hubs.upload_streams import UploadStream, end_upload, take_item
 from signalr_channels.protocols.base import Data
 from signalr_channels.protocols.core.engine import ConnectionFailed, Event, HandshakeCompleted
-from signalr_channels.protocols.endings import CloseReason
+from signalr_channels.protocols.endings import CloseReason, Disconnect
 from signalr_channels.protocols.messages import CancelInvocation, Close, Completion, Invocation, StreamInvocation, StreamItem
 
 __all__ = ["HubSession"]
@@ -52,13 +53,15 @@ class HubSession:
         starting: The task of ``on_connected``, while it runs.
         methods: Wire name -> method, once hands are shaken.
         free_slots: How many plain invocations may start.
-        streams: Invocation id -> task of the streaming invocations that run; ``None`` while there was none.
+        streams: Invocation id -> streaming invocation, of those that run; ``None`` while there was none.
         uploads: Stream id -> upload stream, of those that are open; ``None`` while there was none.
     """
 
     __slots__ = (
         "_clients",
+        "_context",
         "_groups",
+        "_is_going_on",
         "_maximum_pending_bytes",
         "_on_connecting",
         "_pending",
@@ -99,16 +102,19 @@ class HubSession:
         self.starting: asyncio.Task[None] | None = None
         self.methods: dict[str, BoundMethod] = {}
         self.free_slots = dispatcher.options.MAXIMUM_PARALLEL_INVOCATIONS
-        self.streams: dict[str, asyncio.Task[Any]] | None = None
+        self.streams: dict[str, RunningStream] | None = None
         self.uploads: dict[str, UploadStream] | None = None
         self._on_connecting = on_connecting
         self._clients: HubCallerClients | None = None
         self._groups: GroupManager | None = None
         self._tasks: set[asyncio.Task[Any]] | None = None
         self._pending: deque[Event] | None = None
+        self._context: contextvars.Context | None = None
+        """Of the request that brought what waits. Calls see nothing of what calls before them set in theirs."""
         self._pending_bytes = 0
         self._maximum_pending_bytes = dispatcher.options.APPLICATION_BUFFER_SIZE
         self._waits_for_turn = False
+        self._is_going_on = False
         self._ready: asyncio.Future[None] | None = None
 
     @property
@@ -179,20 +185,33 @@ class HubSession:
 
     def _wait(self, event: Event) -> None:
         if self._pending is None:
-            self._pending = deque()
-            self.connection.hold_reading(True)
+            self._hold()
+        assert self._pending is not None
         self._pending.append(event)
+
+    def _hold(self) -> None:
+        """Let what comes from now on wait."""
+        self._pending = deque()
+        self._context = contextvars.copy_context()
+        self.connection.hold_reading(True)
 
     def go_on(self) -> None:
         """Handle what waited, as far as there are slots."""
-        pending = self._pending
-        if pending is None:
+        if self._pending is None or self._is_going_on:  # a call may end while it begins, with asyncio.eager_task_factory
             return
+        assert self._context is not None
+        self._is_going_on = True
+        try:
+            self._context.copy().run(self._handle_pending, self._pending)
+        finally:
+            self._is_going_on = False
+
+    def _handle_pending(self, pending: deque[Event]) -> None:
         while pending:
             if not self._handle(pending[0]):
                 return
             pending.popleft()
-        self._pending = None
+        self._pending = self._context = None
         self._pending_bytes = 0
         self.connection.hold_reading(False)
         self._wake()
@@ -257,9 +276,10 @@ class HubSession:
         if waiting is None and not self.dispatcher.has_on_connected:
             self.is_connected = True
             return True
-        self._pending = deque()
-        connection.hold_reading(True)
-        self.starting = self.spawn(self._run_start(waiting))
+        self._hold()
+        task = self.spawn(self._run_start(waiting))
+        if not task.done():  # it may be, with asyncio.eager_task_factory
+            self.starting = task
         return True
 
     async def wait_started(self) -> None:
@@ -273,17 +293,25 @@ class HubSession:
                 await waiting
             await self.dispatcher.on_connected(self.new_hub())
         except Exception as error:
-            if isinstance(error, HubException):  # meant for the client: how hub code turns one away
-                logger.info("%s: on_connected of %s: %s", self.connection.connection_id, self.dispatcher.name, type(error).__name__)
-            else:
-                logger.error("%s: on_connected of %s failed", self.connection.connection_id, self.dispatcher.name, exc_info=error)
-            text = self.dispatcher.describe("Connection closed with an error.", error)
-            self.connection.close(CloseReason.HUB_ERROR, error=text, exception=error)
+            self._turn_away(error)
             return
+        except asyncio.CancelledError:  # of something it waited for, or ours when the process stops
+            if not self.connection.is_closed:
+                self._turn_away(ConnectionClosed("on_connected was cancelled."))
+            raise
         finally:
             self.starting = None
         self.is_connected = True
-        self.go_on()
+        if not self.connection.is_closed:
+            self.go_on()  # else the end decides what becomes of calls that wait
+
+    def _turn_away(self, error: Exception) -> None:
+        if isinstance(error, HubException):  # meant for the client: how hub code turns one away
+            logger.info("%s: on_connected of %s: %s", self.connection.connection_id, self.dispatcher.name, type(error).__name__)
+        else:
+            logger.error("%s: on_connected of %s failed", self.connection.connection_id, self.dispatcher.name, exc_info=error)
+        text = self.dispatcher.describe("Connection closed with an error.", error)
+        self.connection.close(CloseReason.HUB_ERROR, error=text, exception=error)
 
     # What calls need
 
@@ -321,8 +349,8 @@ class HubSession:
     def lose_reader(self) -> None:
         """Nothing reaches the client any more, but it may still say something: end the streams it was sent."""
         streams, self.streams = self.streams, None
-        for task in (streams or {}).values():
-            task.cancel()
+        for running in (streams or {}).values():
+            running.cancel()
 
     def hear_goodbye(self) -> bool:
         """
@@ -352,10 +380,13 @@ class HubSession:
         self._abandon_work()
         try:
             if self.is_connected and self.dispatcher.has_on_disconnected:
-                ending = self.dispatcher.on_disconnected(self.new_hub(), disconnect)
+                ending = self._run_end(disconnect)
                 await run_last(ending, connection.connection_id, self.dispatcher.name, self.dispatcher.options.ON_DISCONNECTED_TIMEOUT)
         finally:
             await self.dispatcher.manager.disconnect(connection)
+
+    async def _run_end(self, disconnect: Disconnect) -> None:
+        await self.dispatcher.on_disconnected(self.new_hub(), disconnect)
 
     async def _work_off(self, pending: deque[Event]) -> None:
         """
@@ -378,8 +409,8 @@ class HubSession:
 
     def _abandon_work(self) -> None:
         """Cancel streams and end uploads. Plain invocations run to their end; nobody hears of it."""
-        for task in (self.streams or {}).values():
-            task.cancel()
+        for running in (self.streams or {}).values():
+            running.cancel()
         for upload in (self.uploads or {}).values():
             upload.end(ConnectionClosed("The underlying connection was closed."))
         if self._pending is not None:

@@ -25,9 +25,25 @@ from signalr_channels.protocols.messages import CancelInvocation, Completion, St
 if TYPE_CHECKING:
     from signalr_channels.hubs.session import HubSession
 
-__all__ = ["NextOrFlush", "cancel_stream", "invoke_stream", "send_items"]
+__all__ = ["NextOrFlush", "RunningStream", "cancel_stream", "invoke_stream", "send_items"]
 
 logger = logging.getLogger("signalr_channels.hubs")
+
+
+class RunningStream:
+    """A streaming invocation that runs. It is cancelled once: what it does in ``finally`` blocks is not disturbed."""
+
+    __slots__ = ("is_ending", "task")
+
+    def __init__(self) -> None:
+        self.is_ending = False
+        self.task: asyncio.Task[Any] | None = None
+
+    def cancel(self) -> None:
+        """End it, unless it is about to end."""
+        if not self.is_ending and self.task is not None:
+            self.is_ending = True
+            self.task.cancel()
 
 
 def invoke_stream(session: HubSession, message: StreamInvocation) -> None:
@@ -53,18 +69,18 @@ def invoke_stream(session: HubSession, message: StreamInvocation) -> None:
         return
     uploads = open_uploads(session, message, bound)
     if uploads is not None:
-        task = session.spawn(_run(session, invocation_id, method, merge_uploads(method, arguments, uploads)))
-        session.streams[invocation_id] = task
-        task.add_done_callback(lambda task: _ended(session, message, uploads, task))
+        running = session.streams[invocation_id] = RunningStream()
+        running.task = session.spawn(_run(session, invocation_id, method, merge_uploads(method, arguments, uploads), running))
+        running.task.add_done_callback(lambda task: _ended(session, message, uploads, running))
 
 
 def cancel_stream(session: HubSession, message: CancelInvocation) -> None:
     """The client wants no more items. An unknown id means nothing: the stream may just have ended."""
-    if session.streams is not None and (task := session.streams.get(message.invocation_id)) is not None:
-        task.cancel()
+    if session.streams is not None and (running := session.streams.get(message.invocation_id)) is not None:
+        running.cancel()
 
 
-async def _run(session: HubSession, invocation_id: str, method: HubMethod, arguments: Sequence[Any]) -> None:
+async def _run(session: HubSession, invocation_id: str, method: HubMethod, arguments: Sequence[Any], running: RunningStream) -> None:
     try:
         if method.permission_classes:
             await check_permission(session, method, arguments)
@@ -74,10 +90,10 @@ async def _run(session: HubSession, invocation_id: str, method: HubMethod, argum
     except Exception as error:
         fail(session, invocation_id, method, error)
     else:
-        await _stream(session, invocation_id, method, items)
+        await _stream(session, invocation_id, method, items, running)
 
 
-async def _stream(session: HubSession, invocation_id: str, method: HubMethod, items: Any) -> None:
+async def _stream(session: HubSession, invocation_id: str, method: HubMethod, items: Any, running: RunningStream) -> None:
     """Send the items and the completion."""
     if not hasattr(items, "__aiter__"):
         text = f"The value returned by the streaming method '{method.name}' is not a ChannelReader<> or IAsyncEnumerable<>."
@@ -91,25 +107,27 @@ async def _stream(session: HubSession, invocation_id: str, method: HubMethod, it
     except Exception as error:
         # Answered in here: hub tests see the error that is being handled when the completion is sent.
         log_failure(session, method, error)
+        running.is_ending = True
         await _close_iterator(iterator, method)  # it is still open if an item could not be encoded
-        _free_id(session, invocation_id, asyncio.current_task())
+        _free_id(session, invocation_id, running)
         refuse(session, invocation_id, session.dispatcher.describe("An error occurred on the server while streaming results.", error))
         return
+    running.is_ending = True
     await _close_iterator(iterator, method)
-    _free_id(session, invocation_id, asyncio.current_task())
+    _free_id(session, invocation_id, running)
     session.connection.send(Completion(invocation_id=invocation_id))
 
 
-def _ended(session: HubSession, message: StreamInvocation, uploads: Sequence[UploadStream], task: asyncio.Task[Any]) -> None:
+def _ended(session: HubSession, message: StreamInvocation, uploads: Sequence[UploadStream], running: RunningStream) -> None:
     close_uploads(session, message.stream_ids, uploads)
-    _free_id(session, message.invocation_id, task)
-    if task.cancelled():  # before its first item
+    _free_id(session, message.invocation_id, running)
+    if running.task is not None and running.task.cancelled():  # before its first item
         session.connection.send(Completion(invocation_id=message.invocation_id))
 
 
-def _free_id(session: HubSession, invocation_id: str, task: asyncio.Task[Any] | None) -> None:
+def _free_id(session: HubSession, invocation_id: str, running: RunningStream) -> None:
     """Before the completion is sent: the client may use the id again at once."""
-    if session.streams is not None and session.streams.get(invocation_id) is task:
+    if session.streams is not None and session.streams.get(invocation_id) is running:
         del session.streams[invocation_id]
 
 

@@ -8,9 +8,17 @@ from typing import Any, TypeVar
 
 from signalr_channels.exceptions import WrongContext
 
-__all__ = ["refuse_in_event_loop", "run_from_sync"]
+__all__ = ["is_running", "refuse_in_event_loop", "run_from_sync"]
 
 T = TypeVar("T")
+
+
+def is_running(loop: asyncio.AbstractEventLoop) -> bool:
+    """Whether the code that asks runs in this loop."""
+    try:
+        return asyncio.get_running_loop() is loop
+    except RuntimeError:
+        return False
 
 
 def refuse_in_event_loop(name: str) -> None:

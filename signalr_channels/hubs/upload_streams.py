@@ -47,7 +47,7 @@ class UploadStream:
         self._on_room = on_room
         self._items: deque[Any] = deque()
         self._end: Exception | None = None
-        self._wake: asyncio.Future[None] | None = None
+        self._readers: set[asyncio.Future[None]] = set()
         self._was_full = False
 
     def offer(self, item: msgspec.Raw, *, detailed_errors: bool) -> bool:
@@ -62,19 +62,20 @@ class UploadStream:
         except ArgumentBindingError as error:
             detail = f" {error.kind}: {error.text}" if detailed_errors else ""
             self.end(HubException(f"Failed to bind Stream message.{detail}"))
-        self._wake_reader()
+        self._wake_readers()
         return True
 
     def end(self, error: Exception | None = None) -> None:
         """No item follows. ``error`` is raised in the reader after the items before it."""
         if self._end is None:
             self._end = error if error is not None else StopAsyncIteration()
-            self._wake_reader()
+            self._wake_readers()
 
     def abandon(self) -> None:
         """Nobody reads any more: drop what is there and what follows."""
         self._end = ConnectionClosed("The stream's invocation has ended.")
         self._items.clear()
+        self._wake_readers()
         self._make_room()
 
     def __aiter__(self) -> UploadStream:
@@ -84,8 +85,12 @@ class UploadStream:
         while not self._items:
             if self._end is not None:
                 raise self._end
-            self._wake = asyncio.get_running_loop().create_future()
-            await self._wake
+            wake = asyncio.get_running_loop().create_future()
+            self._readers.add(wake)  # hub code may share the work among several tasks
+            try:
+                await wake
+            finally:
+                self._readers.discard(wake)
         item = self._items.popleft()
         self._make_room()
         return item
@@ -95,9 +100,10 @@ class UploadStream:
             self._was_full = False
             self._on_room()
 
-    def _wake_reader(self) -> None:
-        if self._wake is not None and not self._wake.done():
-            self._wake.set_result(None)
+    def _wake_readers(self) -> None:
+        for wake in self._readers:
+            if not wake.done():
+                wake.set_result(None)
 
 
 def open_uploads(session: HubSession, message: Invocation | StreamInvocation, bound: BoundMethod) -> list[UploadStream] | None:

@@ -67,7 +67,8 @@ def test_a_port_that_is_taken_is_all_that_the_demo_talks_of(tmp_path: Path) -> N
 
 
 def test_a_port_must_be_one() -> None:
-    with pytest.raises(CommandError, match="There is no port 70000"):
-        output_of("demo", "70000")
+    for port in ("0", "70000"):
+        with pytest.raises(CommandError, match=f"There is no port {port}"):
+            output_of("demo", port)
     with pytest.raises(CommandError, match="invalid int value: 'x'"):
         output_of("demo", "x")

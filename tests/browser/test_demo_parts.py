@@ -9,11 +9,13 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from django.contrib.auth.models import AnonymousUser
 from django.utils import timezone
 
 from demo_project.chat.hubs import ChatHub
 from demo_project.chat.models import Presence
 from demo_project.lifetime.network import UnreliableNetwork, line_of
+from signalr_channels import HubException
 from signalr_channels.models import Connection
 
 Event = dict[str, Any]
@@ -127,6 +129,31 @@ async def test_what_is_said_in_silence_comes_later_and_in_order() -> None:
     await end(other_task, elsewhere)
 
 
+async def test_a_client_waits_for_a_server_that_does_not_read() -> None:
+    """Else whoever sends faster than a hub works would fill the server's memory."""
+    waiting: asyncio.Queue[Event] = asyncio.Queue()
+    for number in range(50):
+        waiting.put_nowait({"type": "websocket.receive", "text": str(number)})
+    reads = asyncio.Event()
+    taken: list[str] = []
+
+    async def application(scope: Event, receive: Any, send: Any) -> None:
+        await reads.wait()
+        taken.extend([(await receive())["text"] for _ in range(50)])
+
+    network = UnreliableNetwork(application, "signalr")
+    scope = {"type": "websocket", "path": "/signalr/connect", "query_string": f"visit={uuid.uuid4()}".encode()}
+    task = asyncio.create_task(network(scope, waiting.get, asyncio.Queue().put))  # type: ignore[arg-type]
+    elsewhere = Passing(uuid.uuid4())
+    other_task = elsewhere.begin()
+    await soon(elsewhere.to_server)  # and so the loop had its turns
+    assert waiting.qsize() >= 49
+    reads.set()
+    await asyncio.wait_for(task, TIMEOUT)
+    assert taken == [str(number) for number in range(50)]
+    await end(other_task, elsewhere)
+
+
 async def test_a_line_mends_by_itself() -> None:
     line, passing = line_of(visit := uuid.uuid4()), Passing(visit)
     line.hold(0.01)
@@ -200,3 +227,17 @@ async def test_a_classic_client_that_comes_back_to_another_server_is_in_its_room
     assert joined == [("ada", "tea"), ("ada", "lobby")]
     assert {room: person.name for room, person in context.items.items()} == {"tea": "Ada", "lobby": "Ada"}
     assert all([row.seen_at > old async for row in Presence.objects.filter(connection_id="ada")])
+
+
+async def test_a_room_that_nobody_may_enter_is_not_remembered() -> None:
+    """One connection may be in so many groups; what it asks for beyond that must leave nothing behind."""
+
+    async def add(connection_id: str, room: str) -> None:
+        raise HubException("That is enough.")
+
+    hub = ChatHub()
+    context = SimpleNamespace(connection_id="ada", hub_protocol="json", user=AnonymousUser(), items={})
+    hub._session = SimpleNamespace(context=context, groups=SimpleNamespace(aadd=add))  # type: ignore[assignment]
+    with pytest.raises(HubException):
+        await hub.join_room("tea", "Ada")
+    assert context.items == {}

@@ -14,6 +14,9 @@ import pytest
 
 from signalr_channels.auth import Identity
 from signalr_channels.endpoints import HubEndpoint
+from signalr_channels.hubs.lifetime import ConnectionInfo
+from signalr_channels.hubs.permissions import HubPermission, IsStaff, PermissionRequest
+from signalr_channels.protocols.endings import CloseReason
 from tests.conformance.asgi import SSE, Site
 from tests.conformance.wire import TEXT, Request, frame, raw_socket, request
 from tests.integration.raw import HANDSHAKE, call, negotiate, post
@@ -264,3 +267,67 @@ def test_no_login_page_and_no_csrf_check(peer_site: PeerSite) -> None:
     headers = {"Cookie": "csrftoken=x; sessionid=y", "Origin": "https://elsewhere.example"}
     assert post(f"{peer_site.url}/peer/negotiate", headers)[0] == 200
     assert post(f"{peer_site.url}/secure/negotiate", headers) == (401, "")
+
+
+async def test_who_lacks_a_permission_is_named_in_the_history(monkeypatch: pytest.MonkeyPatch) -> None:
+    class StaffHub(PeerHub):
+        permission_classes = [IsStaff]
+
+    told: list[ConnectionInfo] = []
+    anna = SimpleNamespace(is_authenticated=True, is_active=True, is_staff=False, pk=7)
+    async with Site(HubEndpoint("staff", StaffHub, {})) as site:
+        monkeypatch.setattr(site.runtime, "record", lambda kind, info, **more: told.append(info))
+        assert (await site.request("POST", "/staff/negotiate", user=anna)).status == 403
+        assert (await site.socket("/staff", user=anna).refused()).status == 403
+    assert [(info.user_pk, info.user_identifier) for info in told] == [(7, "7")] * 2
+
+
+async def test_who_comes_with_the_token_of_another_user_is_named_in_the_history(monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[ConnectionInfo] = []
+    anna, bert = (SimpleNamespace(is_authenticated=True, is_active=True, pk=pk) for pk in (7, 8))
+    async with Site(HubEndpoint("peer", PeerHub, {})) as site:
+        url = await site.url("/peer", user=anna)
+        monkeypatch.setattr(site.runtime, "record", lambda kind, info, **more: told.append(info))
+        assert (await site.request("GET", url, user=bert)).brief == UNKNOWN
+        assert (await site.socket(url, user=bert).refused()).status == 404
+    assert [info.user_identifier for info in told] == ["8", "8"]
+    assert {info.connection_id for info in told} == {told[0].connection_id} != {""}
+
+
+async def test_a_refusal_is_part_of_the_life_of_its_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As when a client polls on with a login that has run out, or comes back too late."""
+    told: list[tuple[str, CloseReason, str]] = []
+    async with Site(HubEndpoint("peer", PeerHub, {})) as site:
+        negotiated = await site.negotiate("/peer")
+        url = f"/peer?id={negotiated['connectionToken']}"
+        assert (await site.request("GET", url)).status == 200
+        assert (await site.request("DELETE", url)).status == 202
+        assert (await site.request("DELETE", url)).status == 404
+        monkeypatch.setattr(site.runtime, "record", lambda kind, info, reason, detail: told.append((info.connection_id, reason, detail)))
+        for headers in ({}, {"origin": "https://evil.example"}):
+            assert (await site.request("GET", url, headers)).status in (403, 404)
+            assert (await site.socket(url, headers).refused()).status in (403, 404)
+        assert (await site.request("GET", "/peer?id=unknown")).status == 404
+    reasons = [CloseReason.UNAUTHORIZED] * 2 + [CloseReason.ORIGIN_REJECTED] * 2
+    assert [(key, reason) for key, reason, _ in told] == [
+        *((negotiated["connectionId"], reason) for reason in reasons),
+        ("", CloseReason.UNAUTHORIZED),
+    ]
+
+
+async def test_a_permission_class_that_fails_is_in_the_history(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Broken(HubPermission):
+        async def has_permission(self, request: PermissionRequest) -> bool:
+            raise RuntimeError("The directory is away.")
+
+    class BrokenHub(PeerHub):
+        permission_classes = [Broken]
+
+    told: list[tuple[CloseReason, str]] = []
+    async with Site(HubEndpoint("broken", BrokenHub, {})) as site:
+        monkeypatch.setattr(site.runtime, "record", lambda kind, info, reason, detail: told.append((reason, detail)))
+        with pytest.raises(RuntimeError):
+            await site.request("POST", "/broken/negotiate")
+        with pytest.raises(RuntimeError):
+            await site.socket("/broken").refused()
+    assert told == [(CloseReason.HUB_ERROR, "RuntimeError: The directory is away.")] * 2

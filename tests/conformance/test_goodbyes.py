@@ -6,6 +6,7 @@ What @microsoft/signalr does is in sections 2.4, 2.5 and 11.3 of the reference.
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
@@ -213,7 +214,7 @@ async def test_a_server_that_stops_waits_for_no_close(site: Site, hub: type[Stag
     with at_once():
         site.runtime.say_goodbye()
         await events.stream.finish()
-    assert len(hub.log) == 1
+    assert hub.log == [("client_gone", False)]
 
 
 @pytest.mark.usefixtures("long_grace")
@@ -226,6 +227,22 @@ async def test_a_request_that_its_server_cancels_ends_the_grace(site: Site, hub:
 
 
 # Long polling
+
+
+async def test_a_poll_that_comes_too_late_does_not_wait(site: Site, hub: type[StageHub], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also while the hub is told that the client was given up."""
+    heard = asyncio.Event()
+
+    async def on_disconnected(self: StageHub, disconnect: Disconnect) -> None:
+        heard.set()
+        await self.gate.wait()
+
+    monkeypatch.setattr(hub, "on_disconnected", on_disconnected)
+    polls = await site.polls("/hub")
+    site.tick(20)
+    await asyncio.wait_for(heard.wait(), TIMEOUT)
+    assert (await polls.poll()).brief == UNKNOWN
+    hub.gate.set()
 
 
 @pytest.mark.parametrize("order", ["close first", "delete first", "delete alone"])

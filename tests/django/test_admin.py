@@ -15,6 +15,8 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone, translation
 
+from signalr_channels.admin import ConnectionAdmin
+from signalr_channels.admin.history import MAXIMUM_SELECTED
 from signalr_channels.conf import CLASSIC_FIELDS, FIELDS
 from signalr_channels.explanations import EXPLANATIONS, explain
 from signalr_channels.history import write_batch
@@ -109,6 +111,21 @@ def test_the_list_of_ended_connections_explains_the_reason(admin_client: Client)
     assert "slow_consumer" not in shown(admin_client, CONNECTIONS)
 
 
+def test_the_list_of_ended_connections_begins_with_the_last_to_end(admin_client: Client) -> None:
+    """Whoever looks for the reason of a loss looks for what ended just now, and that may have been open for days."""
+    ages = {"c1": 0, "c2": 60, "c3": 30}
+    populate(*(event("connected", key, time=now()) for key in ages))
+    populate(*(end(key, time=now() - datetime.timedelta(seconds=age)) for key, age in ages.items()))
+
+    assert ids(admin_client, f"{CONNECTIONS}?state=ended") == ["c1", "c3", "c2"]
+    assert ids(admin_client, f"{CONNECTIONS}?state=all") == ["c3", "c2", "c1"]
+
+
+def test_the_list_of_ended_connections_tells_the_detail(admin_client: Client) -> None:
+    populate(event("connected", time=now()), end(reason=CloseReason.HUB_ERROR, detail="ValueError: <no>", time=now()))
+    assert "ValueError: &lt;no&gt;" in shown(admin_client, f"{CONNECTIONS}?state=ended")
+
+
 @pytest.mark.parametrize(
     ("query", "found"),
     [
@@ -134,6 +151,16 @@ def test_filters_and_search(admin_client: Client, query: str, found: list[str]) 
     assert ids(admin_client, f"{CONNECTIONS}?state=all&{query}") == found
 
 
+@pytest.mark.parametrize("hub", ["chat.hubs.ChatHub", "gone.hubs.OldHub"])
+def test_the_hub_filter_offers_what_there_is_and_what_is_chosen(admin_client: Client, hub: str) -> None:
+    populate(event("connected", "c1", time=now()))
+
+    response = admin_client.get(f"{CONNECTIONS}?hub={hub}")
+
+    [offered] = [spec.lookup_choices for spec in response.context["cl"].filter_specs if spec.parameter_name == "hub"]
+    assert offered == [(name, name) for name in sorted({"chat.hubs.ChatHub", hub})]
+
+
 def test_the_filter_by_server_process(admin_client: Client) -> None:
     ProcessLease("web-2:1:b").renew(now(), 0)
     populate(event("connected", "c1", time=now()), event("connected", "c2", time=now(), process="web-2:1:b"))
@@ -143,7 +170,7 @@ def test_the_filter_by_server_process(admin_client: Client) -> None:
     assert f"?process={process.pk}" in shown(admin_client, CONNECTIONS)
 
 
-@pytest.mark.parametrize("query", ["state=nonsense", "process=nonsense"])
+@pytest.mark.parametrize("query", ["state=nonsense", "process=nonsense", f"process={'9' * 30}", f"process={'9' * 5000}"])
 def test_a_nonsensical_filter_leads_back_to_the_list(admin_client: Client, query: str) -> None:
     populate(event("connected", time=now()))
     response = admin_client.get(f"{CONNECTIONS}?{query}")
@@ -395,6 +422,28 @@ def test_selected_rows_are_deleted_together(admin_client: Client) -> None:
     admin_client.post(CONNECTIONS, {**form, "post": "yes"})
 
     assert (Connection.objects.count(), LifetimeEvent.objects.count()) == (5, 5)
+
+
+def test_what_a_form_cannot_carry_is_not_offered_for_selection(admin_client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Above Django's limit for the fields of a form, the page that asks for confirmation would be answered 400."""
+    monkeypatch.setattr(ConnectionAdmin, "list_per_page", 2)
+    populate(*(event("connected", f"c{number}", time=now()) for number in range(4)))
+    form = {"action": "delete_selected", "_selected_action": [Connection.objects.latest("pk").pk], "select_across": "1", "index": "0"}
+
+    assert "Select all 4 connections" in shown(admin_client, CONNECTIONS)
+    assert "<li>Connections: 4</li>" in admin_client.post(CONNECTIONS, form).content.decode()
+
+    monkeypatch.setattr("signalr_channels.admin.history.MAXIMUM_SELECTED", 3)
+    html = shown(admin_client, CONNECTIONS)
+    assert "Select all 4" not in html
+    assert "0 of 2 selected" in html
+    response = admin_client.post(CONNECTIONS, form, follow=True)
+    assert "At most 3 rows can be selected at once" in response.content.decode()
+    assert "<li>Connections: 1</li>" in admin_client.post(CONNECTIONS, {**form, "select_across": "0"}).content.decode()
+
+
+def test_the_largest_selection_fits_into_a_form(settings: Any) -> None:
+    assert MAXIMUM_SELECTED + 10 < settings.DATA_UPLOAD_MAX_NUMBER_FIELDS
 
 
 def test_server_processes_are_not_deleted_here(admin_client: Client) -> None:

@@ -6,6 +6,7 @@ import datetime
 from types import SimpleNamespace
 from typing import Any
 
+import jwt
 import pytest
 from asgiref.sync import async_to_sync
 from django.conf import settings as django_settings
@@ -63,6 +64,8 @@ def test_the_first_header_of_a_name_counts() -> None:
         ("http://[", "example.com", False),
         ("example.com", "example.com", False),
         ("http://example.com", None, False),
+        ("http://none", None, False),
+        ("capacitor://example.com", "example.com", False),
     ],
 )
 def test_a_page_of_the_sites_own_host_may_connect(origin: str, host: str | None, same: bool) -> None:
@@ -96,6 +99,27 @@ def test_a_request_that_comes_from_no_page_has_no_origin() -> None:
     assert is_origin_allowed(scope_of(host="example.org"), None, SignalRSettings())
 
 
+@pytest.mark.parametrize(
+    ("allowed", "debug", "host", "is_own"),
+    [
+        (["example.com"], False, "example.com", True),
+        ([".example.com"], False, "app.Example.com:8000", True),
+        (["[::1]"], False, "[::1]:8000", True),
+        (["example.com"], False, "evil.com", False),
+        (["example.com"], True, "evil.com", False),
+        ([], True, "localhost:8000", True),
+        ([], True, "evil.com", False),
+        ([], False, "localhost:8000", False),
+        (["*"], False, "anna@example.com", False),
+    ],
+)
+def test_the_host_counts_only_if_it_is_one_of_the_sites(allowed: list[str], debug: bool, host: str, is_own: bool) -> None:
+    """Any page can have its own name lead to this server (DNS rebinding)."""
+    with override_settings(ALLOWED_HOSTS=allowed, DEBUG=debug):
+        assert is_same_origin(scope_of(host=host), f"http://{host}") is is_own
+        assert is_origin_allowed(scope_of(host=host), f"http://{host}", SignalRSettings()) is is_own
+
+
 def test_a_forwarded_host_counts_where_django_is_told_so() -> None:
     scope = scope_of(host="internal:8000", x_forwarded_host="example.org")
     with override_settings(USE_X_FORWARDED_HOST=True):
@@ -126,6 +150,13 @@ def test_a_session_cookie_says_who_is_asking(anna: User, type: str) -> None:
     assert identity.user == anna
     assert identity.user.username == "anna"  # a user, not a promise of one: hub code runs in a loop
     assert identity.expires_at is None
+
+
+def test_a_cookie_may_have_a_header_of_its_own(anna: User) -> None:
+    """As in HTTP/2, where browsers send them so."""
+    scope = scope_of(accept="*/*")
+    scope["headers"] += [(b"cookie", cookie.encode()) for cookie in cookie_of(anna).split("; ")]
+    assert identify(scope).user == anna
 
 
 @pytest.mark.parametrize("cookie", [None, "theme=dark", f"{django_settings.SESSION_COOKIE_NAME}=unknown", "sessionid", ";;=;"])
@@ -205,6 +236,11 @@ def test_a_token_that_expired_makes_its_bearer_nobody(bert: User) -> None:
     assert isinstance(identity.user, AnonymousUser)
     assert identity.challenge is not None
     assert identity.challenge.startswith('Bearer error="invalid_token", error_description="The token expired at \'')
+
+
+def test_a_token_of_others_has_not_expired_whatever_it_says(bert: User) -> None:
+    token = jwt.encode({"exp": 1, "user_id": bert.pk}, "the key of another site, which is long enough")
+    assert identify(scope_of(authorization=f"Bearer {token}")).challenge == 'Bearer error="invalid_token"'
 
 
 @pytest.mark.parametrize("token", ["", "x", "a.b.c", "é", "eyJhbGciOiJub25lIn0.eyJ1c2VyX2lkIjoxfQ."])

@@ -12,6 +12,7 @@ import pytest
 from channels.layers import InMemoryChannelLayer
 from django.contrib.auth.models import AnonymousUser
 
+from signalr_channels.backplane.ownership import Ownership
 from signalr_channels.backplane.relay import Conversation, Relay
 from signalr_channels.backplane.wire import (
     VERSION,
@@ -27,14 +28,15 @@ from signalr_channels.backplane.wire import (
 from signalr_channels.classic_mounts import ClassicMount
 from signalr_channels.classic_relay import ABSENT, REFUSED, ClassicRelayService
 from signalr_channels.classic_runtime import OpenClassicConnection
-from signalr_channels.classic_tokens import new_classic_token
+from signalr_channels.classic_tokens import ClassicToken, new_classic_token
 from signalr_channels.gate import Admission
 from signalr_channels.hubs.hub import Hub
 from signalr_channels.hubs.lifetime import ConnectionInfo, LifetimeEventKind
 from signalr_channels.hubs.methods import hub_method
-from signalr_channels.protocols.endings import CloseReason
+from signalr_channels.protocols.endings import CloseReason, Disconnect
 from signalr_channels.relay_service import RelayService
 from signalr_channels.testing.runtime import RuntimeForTests
+from tests.unit.scripted import eventually, settle
 
 TIMEOUT = 5.0
 SCOPE = {"type": "websocket", "path": "/signalr/connect", "headers": [], "query_string": b"", "client": ("203.0.113.7", 50000)}
@@ -57,6 +59,10 @@ class ChatHub(Hub):
     async def on_reconnected(self) -> None:
         self.hooks.append("reconnected")
 
+    async def on_disconnected(self, disconnect: Disconnect) -> None:
+        if disconnect.reason is not CloseReason.CLIENT_CLOSED:
+            self.hooks.append(f"disconnected {disconnect.reason}")
+
 
 class Owner(RuntimeForTests):
     """The process that owns connections."""
@@ -64,6 +70,7 @@ class Owner(RuntimeForTests):
     def __init__(self, relay: Relay) -> None:
         super().__init__(asyncio.get_running_loop())
         self.relay = relay
+        self.ownership = Ownership(relay)
         self.classic_service = ClassicRelayService(self)
         relay.service = RelayService(self).handle
         self.mount = ClassicMount("signalr", [ChatHub], {"MAXIMUM_WEBSOCKET_MESSAGE_SIZE": 1000})
@@ -72,9 +79,9 @@ class Owner(RuntimeForTests):
     def record(self, kind: LifetimeEventKind, info: ConnectionInfo, **more: Any) -> None:
         self.events.append((kind.value, info.transport))
 
-    def open(self) -> OpenClassicConnection:
+    def open(self, token: ClassicToken | None = None, *, is_new: bool = True) -> OpenClassicConnection:
         admission = Admission(user=AnonymousUser(), user_identifier=None, expires_at=None)
-        return self.classic.open(self.mount, SCOPE, admission, new_classic_token(None, ""))
+        return self.classic.open(self.mount, SCOPE, admission, token or new_classic_token(None, ""), is_new=is_new)
 
 
 class Holder:
@@ -259,3 +266,92 @@ async def test_a_request_may_be_ahead_of_the_one_that_opens_the_connection(site:
     owner.classic._open[connection_id] = opened
     owner.classic._arrivals[connection_id].set_result(None)
     assert await calling == (200, '{"R":"early","I":"7"}')
+
+
+# Processes that vanish, or stand still for a while
+
+
+async def test_a_transport_is_lost_with_the_process_that_held_it(site: tuple[Owner, Holder]) -> None:
+    owner, holder = site
+    opened = owner.open()
+    assert await status(await holder.attach(opened.connection.connection_id)) == 101
+    await holder.relay.stop()  # and says nothing
+    owner.relay.ack_timeout = 0.01
+    owner.manual_clock.now += 10
+    owner.classic_service.tick(owner.manual_clock.now)
+    await eventually(lambda: opened.connection.attached is None)
+    owner.manual_clock.now += 36
+    owner.classic.tick(owner.manual_clock.now)
+    assert opened.connection.disconnect is not None
+    assert opened.connection.disconnect.reason is CloseReason.CLIENT_GONE
+
+
+async def test_a_process_says_which_transports_it_holds(site: tuple[Owner, Holder]) -> None:
+    owner, holder = site
+    Owner(holder.relay)  # answers for it
+    kept, dropped = owner.open(), owner.open()
+    assert await status(await holder.attach(kept.connection.connection_id)) == 101
+    socket = await holder.attach(dropped.connection.connection_id)
+    assert await status(socket) == 101
+    socket.close()  # and the word of that was lost
+    owner.manual_clock.now += 10
+    owner.classic_service.tick(owner.manual_clock.now)
+    await eventually(lambda: dropped.connection.attached is None)
+    assert kept.connection.attached is not None
+
+
+async def test_a_connection_that_goes_on_elsewhere_is_let_go(site: tuple[Owner, Holder]) -> None:
+    owner, holder = site
+    other = Owner(holder.relay)
+    for process in (owner, other):
+        await process.classic_service.join()
+    token = new_classic_token(None, "")
+    slow = owner.open(token)
+    socket = await holder.attach(token.connection_id)
+    assert await status(socket) == 101
+    assert await holder.call(token.connection_id, "start") == (200, "")
+    await frame(socket)
+
+    taken = other.open(token, is_new=False)
+    await closed(socket)
+    assert slow.connection.disconnect is not None
+    assert slow.connection.disconnect.reason is CloseReason.SUPERSEDED
+    await eventually(lambda: slow.finished is not None and slow.finished.done())
+    assert ChatHub.hooks == ["connected"]
+    assert owner.classic.get(token.connection_id) is None
+    assert other.classic.get(token.connection_id) is taken
+    assert owner.ownership is not None
+    channel = other.relay.channel
+    assert await owner.ownership.locate(token.connection_id, owner.relay.channel or "", may_claim=False) in (None, channel)
+
+
+async def test_of_two_that_took_it_over_in_the_same_moment_one_keeps_it(site: tuple[Owner, Holder]) -> None:
+    owner, holder = site
+    other = Owner(holder.relay)
+    for process in (owner, other):
+        await process.classic_service.join()
+    token = new_classic_token(None, "")
+    opened = [process.open(token, is_new=False) for process in (owner, other)]
+    await eventually(lambda: any(one.connection.is_closed for one in opened))
+    await settle()
+    assert [one.connection.is_closed for one in opened].count(True) == 1
+
+
+async def test_the_history_has_a_connection_where_it_goes_on(site: tuple[Owner, Holder]) -> None:
+    """Also if the process that stood still has written of it meanwhile."""
+    owner, holder = site
+    other, client = Owner(holder.relay), Owner(Relay(holder.relay._layer, process="third", ack_timeout=TIMEOUT))
+    assert client.relay is not None
+    await client.relay.start()
+    for process in (owner, other):
+        await process.classic_service.join()
+    token = new_classic_token(None, "")
+    owner.open(token)
+    taken = other.open(token)
+    assert other.relay is not None
+    socket = await Holder(client.relay, await other.relay.start()).attach(token.connection_id, "reconnect")
+    assert await status(socket) == 101
+    await eventually(lambda: other.events == [("reconnected", "webSockets")])
+    other.classic_service.take_over(taken)
+    await eventually(lambda: other.events == [("reconnected", "webSockets")] * 2)
+    await client.relay.stop()

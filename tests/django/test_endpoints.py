@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from django.test import override_settings
 
+from signalr_channels.endpoints import HubEndpoint
 from signalr_channels.exceptions import HubDefinitionError, NotLoadable
 from signalr_channels.hubs.connection_handler import ConnectionHandler
+from signalr_channels.hubs.filters import HubFilter
 from signalr_channels.hubs.hub import Hub
 from signalr_channels.hubs.methods import hub_method
 from signalr_channels.hubs.persistent_connection import PersistentConnection
@@ -94,3 +96,24 @@ async def test_a_permission_class_of_a_method_may_be_a_dotted_name(is_staff: boo
             return
         with pytest.raises(HubInvocationError, match="unauthorized"):
             await client.ainvoke("Hire", "Ann")
+
+
+class SiteFilter(HubFilter): ...
+
+
+class HubsOwnFilter(HubFilter): ...
+
+
+class PathFilter(HubFilter): ...
+
+
+@override_settings(SIGNALR={"HUB_FILTERS": [SiteFilter]})
+def test_filters_of_a_path_come_after_the_others() -> None:
+    class FilteredHub(Hub):
+        settings: ClassVar[dict[str, Any]] = {"HUB_FILTERS": [HubsOwnFilter]}
+
+    def classes(**settings: Any) -> list[type[HubFilter]]:
+        return [type(one) for one in HubEndpoint("hubs/chat", FilteredHub, settings).filters()]
+
+    assert classes() == classes(KEEP_ALIVE_INTERVAL=10) == [SiteFilter, HubsOwnFilter]
+    assert classes(HUB_FILTERS=[PathFilter]) == [SiteFilter, HubsOwnFilter, PathFilter]

@@ -193,7 +193,18 @@ def test_prune_ends_the_connections_of_lost_processes_first() -> None:
     assert Connection.objects.get().close_reason == "process_lost"
 
 
-@pytest.mark.parametrize("days", ["-1", "soon", "nan"])
+@pytest.mark.parametrize("days", [750_000, 1e300])
+def test_an_age_before_the_calendar_began_keeps_everything(days: float, settings: Any) -> None:
+    settings.SIGNALR = {"HISTORY_RETENTION": days}
+    old = timezone.now() - datetime.timedelta(days=3)
+    write_batch([event("connected", "c1", time=old), end("c1", time=old)], {})
+
+    for arguments in ([], ["--days", str(days)]):
+        assert "Deleted 0 connections" in run("signalr_prune", *arguments)
+    assert Connection.objects.exists()
+
+
+@pytest.mark.parametrize("days", ["-1", "soon", "nan", "inf"])
 def test_prune_refuses_a_nonsensical_age(days: str) -> None:
     with pytest.raises(CommandError):
         run("signalr_prune", f"--days={days}")
@@ -211,6 +222,11 @@ def test_list_shows_live_connections() -> None:
     assert lines[0].split("  ")[0] == "CONNECTION ID"
     assert [line.split()[0] for line in lines[1:]] == ["c1"]
     assert run("signalr_list", "--count").strip() == "1"
+
+
+def test_list_begins_with_the_last_to_end() -> None:
+    write_batch([*(event("connected", key) for key in ("c1", "c2")), end("c2", time=later(5)), end("c1", time=later(6))], {})
+    assert [row["connection_id"] for row in json.loads(run("signalr_list", "--state", "ended", "--json"))] == ["c1", "c2"]
 
 
 def test_list_answers_in_json_with_the_reason() -> None:
@@ -232,6 +248,8 @@ def test_list_answers_in_json_with_the_reason() -> None:
         (["--transport", "webSockets"], ["c1"]),
         (["--process", "web-2:1:b"], ["c2"]),
         (["--limit", "1"], ["c2"]),
+        (["--limit", "-1"], []),
+        (["--limit", "9" * 20], ["c2", "c1"]),
     ],
 )
 def test_list_filters(args: list[str], ids: list[str]) -> None:

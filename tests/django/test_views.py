@@ -8,14 +8,18 @@ from typing import Any
 import pytest
 from asgiref.sync import async_to_sync
 from django.contrib.auth.models import User
+from django.core.handlers.base import BaseHandler
+from django.db import connections
 from django.test import Client, override_settings
-from django.urls import include, path
+from django.urls import include, path, resolve
 
 from signalr_channels.auth import authenticate
 from signalr_channels.conf import get_settings
 from signalr_channels.hubs.hub import Hub
+from signalr_channels.hubs.lifetime import LifetimeEvent
 from signalr_channels.hubs.permissions import HubPermission, IsAuthenticated, IsStaff, PermissionRequest
-from signalr_channels.routing import map_hub, negotiate_urls
+from signalr_channels.routing import map_classic_hubs, map_hub, negotiate_urls
+from signalr_channels.runtime import process_name
 from signalr_channels.tokens import digest, read_connection_token
 
 TRANSPORTS = [
@@ -52,10 +56,25 @@ urlpatterns = [
             map_hub("view/v1.0", OpenHub),
         ]
     ),
+    *negotiate_urls([map_classic_hubs("classic", [OpenHub])]),
     path("below/", include(negotiate_urls([map_hub("view/open", OpenHub), map_hub("", OpenHub)]))),
 ]
 
 pytestmark = pytest.mark.urls(__name__)
+
+
+class Notes(list[LifetimeEvent]):
+    """A recorder that keeps what it is told."""
+
+    record = list.append
+
+
+@pytest.fixture(autouse=True)
+def events(monkeypatch: pytest.MonkeyPatch) -> Notes:
+    """What is recorded."""
+    notes = Notes()
+    monkeypatch.setattr("signalr_channels.views.get_recorder", lambda: notes)
+    return notes
 
 
 @pytest.fixture
@@ -170,6 +189,15 @@ def test_other_methods_are_refused(client: Client, method: str) -> None:
     assert response.content == b""
 
 
+@pytest.mark.parametrize("name", ["view/open", "classic"])
+def test_there_is_no_transaction(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """Channels closes the database connection of the thread when it looks for the user."""
+    for alias in connections:
+        monkeypatch.setitem(connections.settings[alias], "ATOMIC_REQUESTS", True)
+    view = resolve(f"/{name}/negotiate").func
+    assert BaseHandler().make_view_atomic(view) is view
+
+
 # Origins
 
 
@@ -215,6 +243,38 @@ def test_a_foreign_page_is_refused_before_as_well(client: Client) -> None:
     response = client.options("/view/open/negotiate", headers=headers)
     assert response.status_code == 403
     assert not response.has_header("Access-Control-Allow-Origin")
+
+
+# History
+
+
+@pytest.mark.django_db
+def test_what_is_negotiated_is_in_the_history(client: Client, anna: User, events: Notes) -> None:
+    client.force_login(anna)
+    ids = [negotiate(client, query="?negotiateVersion=1", user_agent="Mozilla/5.0").json()["connectionId"]]
+    ids.append(client.get("/classic/negotiate", {"connectionData": '[{"name":"openHub"}]'}).json()["ConnectionId"])
+    negotiate(client, query="?negotiateVersion=-1")  # an error
+
+    assert [(event.kind.value, event.connection.connection_id) for event in events] == [("negotiated", id) for id in ids]
+    assert {(event.connection.hub, event.connection.user_identifier) for event in events} == {(f"{__name__}.OpenHub", str(anna.pk))}
+    assert events[0].connection.remote_address == "127.0.0.1:0"
+    assert events[0].connection.user_agent == "Mozilla/5.0"
+    assert {event.process for event in events} == {process_name()}
+
+
+@pytest.mark.django_db
+def test_who_is_refused_is_in_the_history(client: Client, anna: User, events: Notes) -> None:
+    negotiate(client, origin="https://evil.example")
+    client.get("/classic/negotiate", {"connectionData": "[]"}, headers={"origin": "https://evil.example"})
+    negotiate(client, "staff")
+    client.force_login(anna)
+    negotiate(client, "staff")
+    client.get("/view/open/negotiate")  # only a wrong method
+
+    reasons = ["origin_rejected", "origin_rejected", "unauthorized", "permission_denied"]
+    assert [(event.kind.value, event.reason) for event in events] == [("rejected", reason) for reason in reasons]
+    assert [event.connection.user_identifier for event in events] == [None, None, None, str(anna.pk)]
+    assert all(event.detail for event in events)
 
 
 # Logins

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from typing import Any
 
 from django.core.management.base import BaseCommand
@@ -17,7 +18,7 @@ STATES = ("live", "ended", "all")
 
 
 class Command(BaseCommand):
-    help = "List live connections, or ended ones with the reason, the newest first."
+    help = "List live connections, the newest first, or ended ones with the reason, the last to end first."
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
         parser.add_argument("--state", choices=STATES, default="live", help="Which connections. Default: live.")
@@ -34,7 +35,8 @@ class Command(BaseCommand):
         if options["count"]:
             self.stdout.write(str(rows.count()))
             return
-        found = [as_dict(row) for row in rows.order_by("-pk")[: max(0, options["limit"])]]
+        order = ("-closed_at", "-pk") if options["state"] == "ended" else ("-pk",)
+        found = [as_dict(row) for row in rows.order_by(*order)[: min(max(0, options["limit"]), sys.maxsize)]]
         if options["json"]:
             self.stdout.write(json.dumps(found))
             return

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import datetime
 import json
+import math
 from typing import Any
 
 from django.core.management.base import BaseCommand
@@ -32,7 +33,7 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         now = timezone.now()
         retention = get_settings().HISTORY_RETENTION if options["days"] is None else options["days"]
-        cutoff = now - datetime.timedelta(days=retention)
+        cutoff = days_before(now, retention)
         lost: list[Any] = []
         if not options["dry_run"]:
             lost = [*sweep(now), *sweep_strays(now)]
@@ -53,9 +54,17 @@ class Command(BaseCommand):
 def days(text: str) -> float:
     """A number of days, not negative."""
     value = float(text)
-    if not 0 <= value < 1_000_000:
+    if not 0 <= value < math.inf:
         raise argparse.ArgumentTypeError("must be a number of days, at least 0")
     return value
+
+
+def days_before(now: datetime.datetime, days: float) -> datetime.datetime:
+    """A time so many days ago, or the beginning of the calendar if that was before it."""
+    try:
+        return now - datetime.timedelta(days=days)
+    except OverflowError:
+        return datetime.datetime.min.replace(tzinfo=now.tzinfo)
 
 
 def prune(cutoff: datetime.datetime, *, is_dry_run: bool = False) -> dict[str, int]:

@@ -10,6 +10,7 @@ import pytest
 
 from signalr_channels.connections.burst import MANY, Burst
 from signalr_channels.connections.connection import Connection
+from signalr_channels.exceptions import LocalProtocolError
 from signalr_channels.hubs.lifetime import Audience, AudienceKind, ConnectionIndex, SharedInvocation
 from signalr_channels.protocols.base import EncodedMessage, HubProtocol, TransferFormat
 from signalr_channels.protocols.core.engine import CoreEngine
@@ -192,6 +193,15 @@ async def test_each_gets_it_in_its_protocol(ways: list[SocketWay]) -> None:
     index.deliver(ALL, invocation().encoded)
     expected = [b"frame:" + encoded(protocol=protocol) for protocol in (JSON, MESSAGEPACK)]
     assert [way.read() for way in ways] == expected * (MANY // 2)
+
+
+async def test_who_joined_gets_what_a_later_protocol_cannot_encode(ways: list[SocketWay]) -> None:
+    index = ConnectionIndex()
+    connect(index, ways, [MESSAGEPACK, JSON])
+    shared = SharedInvocation(Invocation(target="hello", arguments=[float("nan")]))
+    with pytest.raises(LocalProtocolError):
+        index.deliver(ALL, shared.encoded)
+    assert [way.read() for way in ways] == [b"frame:" + MESSAGEPACK.encode(shared.message)] + [b""] * (MANY - 1)
 
 
 async def test_each_group_has_its_burst(ways: list[SocketWay]) -> None:

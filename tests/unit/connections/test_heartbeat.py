@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 
 import pytest
 
@@ -66,3 +67,23 @@ async def test_it_can_be_stopped_more_than_once_and_started_again() -> None:
     heartbeat.start()
     await asyncio.wait_for(beat.wait(), TIMEOUT)
     await heartbeat.stop()
+
+
+async def test_after_a_standstill_one_beat_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What clients said meanwhile is read first."""
+    monkeypatch.setattr("signalr_channels.connections.heartbeat.LATE", 0.1)
+    loop = asyncio.get_running_loop()
+    beats: list[float] = []
+    heartbeat = Heartbeat(loop.time, interval=0.05)
+    heartbeat.add(beats.append)
+    started = loop.time()
+    heartbeat.start()
+    loop.call_soon(time.sleep, 0.3)
+
+    async def wait() -> None:
+        while not beats:  # noqa: ASYNC110 - nothing announces it
+            await asyncio.sleep(0.001)
+
+    await asyncio.wait_for(wait(), TIMEOUT)
+    await heartbeat.stop()
+    assert beats[0] - started >= 0.34

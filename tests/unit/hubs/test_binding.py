@@ -183,3 +183,48 @@ class Unreadable:
 def test_an_annotation_that_cannot_be_read_is_found_at_start_up(annotation: Any) -> None:
     with pytest.raises(HubDefinitionError, match=r"OneMethodHub\.method: the annotation .* is not supported: .*Unreadable"):
         bind(annotation)
+
+
+@dataclass
+class Picky:
+    x: int
+    y: int = 3
+
+    def __post_init__(self) -> None:
+        if self.x < 0:
+            raise KeyError(self.x)
+
+
+class PickyStruct(msgspec.Struct):
+    x: int
+
+    def __post_init__(self) -> None:
+        if self.x < 0:
+            raise KeyError(self.x)
+
+
+@pytest.mark.parametrize(
+    ("annotation", "text"),
+    [(Picky, '[{"x":%d}]'), (list[Picky], '[[{"x":%d}]]'), (PickyStruct, '[{"x":%d}]'), (dict[str, PickyStruct], '[{"a":{"x":%d}}]')],
+)
+def test_whatever_post_init_raises_is_a_misfit(annotation: Any, text: str) -> None:
+    decode = bind(annotation).decode
+    assert len(decode(msgspec.Raw((text % 1).encode()))) == 1
+    with pytest.raises(ArgumentBindingError, match="Error binding arguments") as raised:
+        decode(msgspec.Raw((text % -1).encode()))
+    assert isinstance(raised.value.__cause__, KeyError)
+
+
+@dataclass(slots=True)
+class Slotted:
+    x: int = 1
+
+
+@dataclass
+class HalfSlotted(Slotted):
+    y: int = 2
+
+
+def test_a_dataclass_below_one_with_slots_has_all_its_values() -> None:
+    (value,) = bind(HalfSlotted).decode(msgspec.Raw(b"[{}]"))
+    assert msgspec.json.decode(msgspec.json.encode(value)) == {"x": 1, "y": 2}

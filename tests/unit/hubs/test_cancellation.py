@@ -41,3 +41,26 @@ async def test_a_connection_is_let_go_although_its_end_was_cancelled() -> None:
         client.connection.receive_eof(CloseReason.CLIENT_GONE)
         await client.finished()
         assert server.manager.index.connections == {}
+
+
+async def test_a_client_is_turned_away_if_on_connected_was_cancelled() -> None:
+    class WaitingHub(Hub):
+        async def on_connected(self) -> None:
+            task = asyncio.ensure_future(asyncio.Event().wait())
+            task.cancel()
+            await task
+
+        async def on_disconnected(self, disconnect: Disconnect) -> None:
+            raise AssertionError("it had not connected")
+
+        @hub_method
+        async def echo(self, text: str) -> str:
+            return text
+
+    async with ScriptedServer(WaitingHub) as server:
+        client = server.connect()
+        client.invoke("Echo", "x")
+        assert await client.receive() == {"type": 7, "error": "Connection closed with an error."}
+        await client.finished()
+        assert client.connection.disconnect is not None
+        assert client.connection.disconnect.reason is CloseReason.HUB_ERROR

@@ -6,7 +6,7 @@ import asyncio
 import json
 import logging
 from collections.abc import AsyncIterator
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from hypothesis import given, settings
@@ -1095,3 +1095,65 @@ async def test_filters_stand_around_calls_and_events(gates: Gates) -> None:
         "Stage reconnected",
         ("Stage disconnected", CloseReason.CLIENT_CLOSED),
     ]
+
+
+class FragileHub(Hub):
+    """Cannot be made while it is broken."""
+
+    is_broken = False
+    log: ClassVar[list[str]] = []
+
+    def __init__(self) -> None:
+        if FragileHub.is_broken:
+            raise RuntimeError("broken")
+
+    @hub_method
+    async def now(self) -> None: ...
+
+    @hub_method
+    async def later(self) -> None:
+        await asyncio.sleep(0)
+
+    async def on_disconnected(self, disconnect: Disconnect) -> None:
+        self.log.append("fragile")
+
+
+class SturdyHub(Hub):
+    log = FragileHub.log
+
+    async def on_disconnected(self, disconnect: Disconnect) -> None:
+        self.log.append("sturdy")
+
+
+async def test_a_hub_that_cannot_be_made_fails_its_calls_and_no_other_hub(monkeypatch: pytest.MonkeyPatch) -> None:
+    FragileHub.log.clear()
+    async with ClassicServer([FragileHub, SturdyHub], ENABLE_DETAILED_ERRORS=True) as server:
+        client = await server.connect(["fragilehub", "sturdyhub"])
+        monkeypatch.setattr(FragileHub, "is_broken", True)
+        for method in ("now", "later"):
+            assert await client.call("FragileHub", method) == {"E": "broken"}
+        await client.stop()
+    assert FragileHub.log == ["sturdy"]
+
+
+@pytest.mark.parametrize("method", ["now", "later", "fail"])
+async def test_a_call_that_leaves_something_unwritable_in_the_state_is_answered(method: str) -> None:
+    class StateHub(Hub):
+        @hub_method
+        async def now(self) -> None:
+            self.clients.caller_state["name"] = object()
+
+        @hub_method
+        async def later(self) -> None:
+            await asyncio.sleep(0)
+            self.clients.caller_state["name"] = object()
+
+        @hub_method
+        async def fail(self) -> None:
+            self.clients.caller_state["name"] = object()
+            raise HubException("no")
+
+    async with ClassicServer([StateHub]) as server:
+        client = await server.connect(["statehub"])
+        answer = await client.call("StateHub", method, state={"name": "anna"})
+        assert answer == {"E": f"There was an error invoking Hub method 'StateHub.{method}'."}

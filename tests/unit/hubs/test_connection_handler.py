@@ -167,3 +167,38 @@ async def test_a_handler_without_a_method_says_so(caplog: pytest.LogCaptureFixtu
         await settle()
         await peer.finished()
     assert "has no on_connected()" in caplog.text
+
+
+async def test_a_connection_ends_if_its_handler_was_cancelled() -> None:
+    class Cancelled(ConnectionHandler):
+        async def on_connected(self, connection: RawConnection) -> None:
+            task = asyncio.ensure_future(asyncio.Event().wait())
+            task.cancel()
+            await task
+
+    async with serving(Cancelled) as peer:
+        await settle()
+        await peer.finished()
+        assert peer.connection.disconnect is not None
+        assert peer.connection.disconnect.reason is CloseReason.HUB_ERROR
+
+
+async def test_several_tasks_may_read_one_connection() -> None:
+    read: list[bytes] = []
+
+    class Shared(ConnectionHandler):
+        async def on_connected(self, connection: RawConnection) -> None:
+            async def work() -> None:
+                async for data in connection:
+                    read.append(data)
+
+            await asyncio.gather(work(), work())
+
+    async with serving(Shared) as peer:
+        await settle()
+        for chunk in (b"a", b"b", b"c"):
+            peer.session.receive(chunk)
+            await settle()
+        peer.connection.receive_eof(CloseReason.CLIENT_GONE)
+        await peer.finished()
+        assert read == [b"a", b"b", b"c"]

@@ -148,16 +148,15 @@ def test_the_mark_says_how_it_is_to_be_used() -> None:
         hub_method(property(str))  # type: ignore[call-overload]
 
 
-@pytest.mark.parametrize("kind", [staticmethod, classmethod])
+@pytest.mark.parametrize("kind", [staticmethod, classmethod, property, functools.cached_property, functools.partialmethod])
 def test_a_hub_method_is_a_plain_method(kind: Callable[[Any], Any]) -> None:
-    async def function(self: Any) -> None: ...
+    class ChatHub(Hub):
+        @kind
+        @hub_method
+        async def method(self) -> None: ...
 
-    wrapped = kind(function)
-    hub_method(wrapped.__func__)
-    wrapped._signalr_hub_method = function._signalr_hub_method  # type: ignore[attr-defined]
-    hub = type("ChatHub", (Hub,), {"method": wrapped})
-    with pytest.raises(HubDefinitionError, match=r"ChatHub\.method: a hub method is a plain method, not (static|class)method"):
-        collect_hub_methods(hub)
+    with pytest.raises(HubDefinitionError, match=rf"ChatHub\.method: a hub method is a plain method, not {kind.__name__}"):
+        collect_hub_methods(ChatHub)
 
 
 def test_the_mark_keeps_permission_classes() -> None:

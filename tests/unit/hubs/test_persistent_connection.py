@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 import pytest
+from asgiref.sync import sync_to_async
 
 from signalr_channels.conf import ClassicSettings
 from signalr_channels.connections.classic_connection import ClassicConnection
@@ -434,3 +435,17 @@ def test_the_way_to_it_from_outside_is_by_its_class() -> None:
 def test_only_a_persistent_connection_has_one(handler: Any) -> None:
     with pytest.raises(TypeError, match="takes a PersistentConnection class"):
         get_connection_context(handler)
+
+
+async def test_what_sync_to_async_makes_is_a_method_too() -> None:
+    log: list[Any] = []
+
+    class Threaded(PersistentConnection):
+        @sync_to_async
+        def on_received(self, data: str) -> None:
+            log.append((self.context.connection_id, data))
+
+    client = await Server(Threaded).connect()
+    await asyncio.wait_for(client.session.run(client.session.invoke("hi")), TIMEOUT)
+    assert log == [("one", "hi")]
+    await client.stop()

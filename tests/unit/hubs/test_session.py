@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
+import sys
+from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 import pytest
@@ -204,6 +205,42 @@ async def test_a_client_that_leaves_during_on_connected_is_heard_of_afterwards(g
         assert gates.log == [("connected", True), ("disconnected", CloseReason.CLIENT_GONE)]
 
 
+async def test_calls_of_a_client_that_on_connected_aborts_do_not_run(gates: Gates) -> None:
+    class BouncerHub(make_hub(gates)):  # type: ignore[misc]
+        async def on_connected(self) -> None:
+            await gates.door("door").wait()
+            self.context.abort()
+
+    async with ScriptedServer(BouncerHub) as server:
+        client = server.connect()
+        client.invoke("note", "a")
+        client.invoke("note_later", "b")
+        gates.open("door")
+        assert await client.receive() == CLOSE
+        await client.finished()
+        assert "a" not in gates.log
+        assert "b" not in gates.log
+
+
+async def test_on_disconnected_of_a_hub_that_cannot_be_made_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    class FragileHub(Hub):
+        is_broken = False
+
+        def __init__(self) -> None:
+            if FragileHub.is_broken:
+                raise RuntimeError("broken")
+
+        async def on_disconnected(self, disconnect: Disconnect) -> None: ...
+
+    async with ScriptedServer(FragileHub) as server:
+        client = server.connect()
+        FragileHub.is_broken = True
+        await client.leave()
+        assert server.manager.index.connections == {}
+    assert "on_disconnected" in caplog.text
+    assert "broken" in caplog.text
+
+
 async def test_without_a_handshake_the_hub_hears_nothing(gates: Gates) -> None:
     class ChatHub(Hub):
         async def on_connected(self) -> None:
@@ -229,6 +266,35 @@ async def test_a_hub_without_hooks_connects_without_a_task() -> None:
         client = server.connect()
         assert client.session.is_connected
         assert asyncio.all_tasks() == tasks
+
+
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="there are no eager tasks")
+async def test_tasks_may_begin_at_once() -> None:
+    class EagerHub(Hub):
+        async def on_connected(self) -> None:
+            self.context.items["is_connected"] = True
+
+        @hub_method
+        async def ask(self, seconds: float) -> bool:
+            if seconds:
+                await asyncio.sleep(seconds)
+            return bool(self.context.items["is_connected"])
+
+        @hub_method
+        async def count(self) -> AsyncIterator[int]:
+            yield 1
+
+    asyncio.get_running_loop().set_task_factory(asyncio.eager_task_factory)  # type: ignore[attr-defined,unused-ignore]
+    async with ScriptedServer(EagerHub) as server:
+        client = server.connect()
+        for seconds in (0, 0.001, 0):
+            client.invoke("Ask", seconds)
+        assert await client.receive(3) == [completion(str(number), True) for number in range(3)]
+        for _ in range(2):
+            assert (await client.receive_completion(client.stream("Count"))).get("error") is None
+        await settle()
+        assert not client.session.streams
+        assert client.session.free_slots == 1
 
 
 async def test_silence_does_not_count_while_on_connected_runs(gates: Gates) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
-from typing import Any
+from typing import Any, ClassVar
 
 import msgspec
 import pytest
@@ -616,3 +616,79 @@ async def test_a_bad_item_ends_the_stream_with_an_error_for_the_client() -> None
     detailed.offer(msgspec.Raw(b"bad"), detailed_errors=True)
     with pytest.raises(HubException, match=r"^Failed to bind Stream message\. InvalidDataException: not like that$"):
         await detailed.__anext__()
+
+
+async def test_several_tasks_may_read_one_upload_stream() -> None:
+    stream, _ = upload()
+    read: list[str] = []
+
+    async def work() -> None:
+        async for item in stream:
+            read.append(item)
+
+    workers = [asyncio.ensure_future(work()) for _ in range(3)]
+    impatient = asyncio.ensure_future(stream.__anext__())
+    await settle()
+    impatient.cancel()
+    for text in "abcd":
+        assert offer(stream, text)
+        await settle()
+    stream.end()
+    await asyncio.wait_for(asyncio.gather(*workers), 2.0)
+    assert "".join(read) == "abcd"
+    assert impatient.cancelled()
+
+
+async def test_a_task_that_reads_on_learns_of_the_end_of_the_call() -> None:
+    stream, _ = upload()
+    reader = asyncio.ensure_future(stream.__anext__())
+    await settle()
+    stream.abandon()
+    with pytest.raises(ConnectionClosed):
+        await asyncio.wait_for(reader, 2.0)
+
+
+# Cleaning up
+
+
+class TidyHub(Hub):
+    """Tidies up after its streams, which takes a while."""
+
+    log: ClassVar[list[str]] = []
+    go_on: ClassVar[asyncio.Event]
+
+    @hub_method
+    async def watch(self) -> AsyncIterator[int]:
+        try:
+            while True:
+                yield 1
+                await self.go_on.wait()
+                self.go_on.clear()
+        finally:
+            self.log.append("tidying")
+            await self.go_on.wait()
+            self.log.append("tidy")
+
+
+@pytest.mark.parametrize("how", ["cancels and leaves", "cancels twice", "leaves when an item is due"])
+async def test_cleaning_up_is_not_disturbed(how: str) -> None:
+    TidyHub.log.clear()
+    TidyHub.go_on = asyncio.Event()
+    async with ScriptedServer(TidyHub) as server:
+        client = server.connect()
+        invocation_id = client.stream("Watch")
+        await client.receive()
+        if how == "leaves when an item is due":
+            TidyHub.go_on.set()
+        else:
+            client.cancel(invocation_id)
+            await eventually(lambda: TidyHub.log)
+        if how == "cancels twice":
+            client.cancel(invocation_id)
+        else:
+            await client.leave()
+        await settle()
+        assert TidyHub.log == ["tidying"]
+        TidyHub.go_on.set()
+        await eventually(lambda: not client.session.has_calls)
+        assert TidyHub.log == ["tidying", "tidy"]

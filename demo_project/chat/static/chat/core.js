@@ -20,7 +20,7 @@ const isFromHub = (error) => String(error?.message).includes("HubException: ");
 
 export function open({ transport, onState, enter }) {
   const connection = new HubConnectionBuilder()
-    .withUrl("/hubs/chat", transport in TRANSPORTS ? { transport: TRANSPORTS[transport] } : {})
+    .withUrl("/hubs/chat", Object.hasOwn(TRANSPORTS, transport) ? { transport: TRANSPORTS[transport] } : {})
     .withAutomaticReconnect({
       nextRetryDelayInMilliseconds({ previousRetryCount, elapsedMilliseconds }) {
         return elapsedMilliseconds > GIVE_UP_AFTER ? null : delay(previousRetryCount);

@@ -44,13 +44,13 @@ def check_port(port: int) -> None:
     Raises:
         CommandError: It cannot. The text says what to do.
     """
+    if not 0 < port < 65536:
+        raise CommandError(f"There is no port {port}.")
     with socket.socket() as probe:
         if os.name == "posix":  # as daphne does: connections of an earlier server may linger
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((HOST, port))
-        except OverflowError as error:
-            raise CommandError(f"There is no port {port}.") from error
         except OSError as error:
             another = port + 1 if 1024 <= port < 65535 else 8001
             raise CommandError(f"Port {port} cannot be used: {error.strerror}. Take another one: make demo PORT={another}") from error
