@@ -98,6 +98,12 @@ class ClassicLog:
         detail, self._lost = self._loss_text(), 0
         self._runtime.record(kind, self._info, detail=detail)
 
+    def stayed(self) -> None:
+        """Another process wrote of the connection, and lets it go: it is here."""
+        if self._info is not None:
+            detail = "Another server process, which had not answered for a while, has let go of the connection."
+            self._runtime.record(LifetimeEventKind.RECONNECTED, self._info, detail=detail)
+
     def lost(self, count: int) -> None:
         """The client missed messages for good."""
         self._lost += count
@@ -125,6 +131,8 @@ def describe_end(disconnect: Disconnect) -> str:
         return "The transport was lost, and the client did not come back within the setting CLASSIC DISCONNECT_TIMEOUT."
     if reason is CloseReason.POLL_TIMEOUT:
         return "The client did not poll again within the setting CLASSIC DISCONNECT_TIMEOUT."
+    if reason is CloseReason.SUPERSEDED:
+        return "This server process did not answer for a while, and the connection went on in another one."
     if reason is CloseReason.PROTOCOL_ERROR:
         return "The client sent a binary message, and the protocol knows none; its socket was cut, and it did not come back."
     if reason is CloseReason.MESSAGE_TOO_BIG:

@@ -55,6 +55,8 @@ class OpenClassicConnection:
     """Whether a transport has come here: before the first that does not connect, the connection was known to another process only."""
     knows_groups: bool = False
     """Whether a receiving request has come: only those say which groups the client was in on another process."""
+    taken_at: float | None = None
+    """When this process took it over from one that did not answer, on the runtime's clock."""
     expires_at: float | None = None
     """When its access token runs out, in seconds since 1970; ``None`` if that does not end it."""
     finished: asyncio.Task[None] | None = None
@@ -147,7 +149,9 @@ class ClassicConnections:
 
     # Opening
 
-    def open(self, mount: ClassicMount, scope: Mapping[str, Any], admission: Admission, token: ClassicToken) -> OpenClassicConnection:
+    def open(
+        self, mount: ClassicMount, scope: Mapping[str, Any], admission: Admission, token: ClassicToken, *, is_new: bool = True
+    ) -> OpenClassicConnection:
         """
         Make the connection of a request that was let in.
 
@@ -156,6 +160,7 @@ class ClassicConnections:
             scope: Of the request.
             admission: Who it comes from.
             token: Its token.
+            is_new: Whether it begins here; if not, another process may have it still, and is to let it go.
 
         Raises:
             Refusal: 503 while the process stops, or is full.
@@ -187,6 +192,8 @@ class ClassicConnections:
         connection.on_loss = opened.log.lost
         self._open[token.connection_id] = opened
         runtime.classic_service.settled(token.connection_id)
+        if not is_new:
+            runtime.classic_service.take_over(opened)
         if (arrival := self._arrivals.pop(token.connection_id, None)) is not None and not arrival.done():
             arrival.set_result(None)
         return opened

@@ -19,7 +19,9 @@ from signalr_channels.backplane.wire import (
     Fetch,
     Fetched,
     Frame,
+    Holding,
     Leave,
+    Missing,
     Post,
     ProcessMessage,
     Received,
@@ -28,8 +30,8 @@ from signalr_channels.backplane.wire import (
     Unfetch,
 )
 from signalr_channels.conf import get_settings
-from signalr_channels.connections.long_polling import LongPollingTransport
-from signalr_channels.exceptions import RequestRefused
+from signalr_channels.connections.long_polling import LongPollingTransport, Poll, PollOutcome
+from signalr_channels.exceptions import BackplaneUnavailable, RequestRefused
 from signalr_channels.protocols.base import EncodedMessage, TransferFormat
 from signalr_channels.protocols.endings import CloseReason
 
@@ -80,6 +82,7 @@ class RelayService:
         self._handlers: dict[type, Callable[[Any], Awaitable[None] | None]] = {
             Claim: self._claim,
             Release: self._release,
+            Holding: self._holding,
             Post: self._post,
             Fetch: self._fetch,
             Unfetch: self._unfetch,
@@ -109,6 +112,10 @@ class RelayService:
     def _release(self, message: Release) -> None:
         assert self._runtime.ownership is not None
         self._runtime.ownership.forget(message.connection_id, owner=message.owner, may_move=message.may_move)
+
+    async def _holding(self, message: Holding) -> None:
+        missing = [attach_id for attach_id in message.attach_ids if not self._relay.is_awaited(attach_id)]
+        await self._relay.answer(message, Missing(v=VERSION, request_id=message.request_id, attach_ids=missing))
 
     # Requests
 
@@ -154,13 +161,15 @@ class RelayService:
             del self._fetches[message.request_id]
             if not transport.has_poll:
                 transport.idle_since = self._runtime.clock()
-        if poll.cancelled():
-            return
-        outcome = poll.result()
+        outcome = Poll(PollOutcome.EMPTY) if poll.cancelled() else poll.result()
         if outcome.outcome.value == "over" and transport.is_closed:
             self._runtime.lingering.pop(message.connection_id, None)
         answer = Fetched(v=VERSION, request_id=message.request_id, outcome=outcome.outcome.value, data=outcome.data)
-        await self._relay.answer(message, answer)
+        try:
+            await self._relay.answer(message, answer)
+        except BackplaneUnavailable as error:
+            logger.info("%s: what a poll fetched waits for the next one: %s", message.connection_id, error)
+            transport.put_back(outcome)
 
     def _unfetch(self, message: Unfetch) -> None:
         if (poll := self._fetches.get(message.fetch_id)) is not None:

@@ -89,6 +89,7 @@ class Runtime:
         store: Its connections.
         process: Name of the process.
         is_stopping: Whether new connections are refused.
+        goodbye: Set then.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop, *, clock: Callable[[], float] | None = None, is_alone: bool = False) -> None:
@@ -103,6 +104,7 @@ class Runtime:
         self.clock = clock or loop.time
         self.process = process_name()
         self.is_stopping = False
+        self.goodbye = asyncio.Event()
         # A token is good for DISCONNECT_TIMEOUT; its id must be known as long, and a little more for clocks that differ.
         self.store = ConnectionStore(self.clock, options.DISCONNECT_TIMEOUT + 5)
         self.relay = None if is_alone else make_relay(options.CHANNEL_LAYER, self.process)
@@ -130,6 +132,7 @@ class Runtime:
         self._heartbeat.add(self._expire_absent)
         self._heartbeat.add(self._expire_tokens)
         self._heartbeat.add(self.classic.tick)
+        self._heartbeat.add(self.classic_service.tick)
         self._heartbeat.add(self._touch)
         self._heartbeat.add(self._close_old_database_connections)
         if self.relay is not None:
@@ -147,10 +150,13 @@ class Runtime:
     def say_goodbye(self) -> None:
         """Ask every client to come back elsewhere, and take no new ones."""
         self.is_stopping = True
+        self.goodbye.set()
         for connection in self.store:
             if connection.is_stateful:
                 # A Close message makes @microsoft/signalr 10.0 resume and reconnect at once; see the known client behaviours.
                 connection.drop(CloseReason.SERVER_SHUTDOWN, code=SERVICE_RESTART)
+            elif connection.detached_at is not None:  # its client dropped the event stream before
+                connection.receive_eof(CloseReason.CLIENT_GONE)
             else:
                 connection.close(CloseReason.SERVER_SHUTDOWN, allow_reconnect=True)
         self.classic.shut_down()
@@ -223,6 +229,7 @@ class Runtime:
 
     def add(self, opened: OpenConnection) -> None:
         """Keep a connection while it lives."""
+        self.classic_service.settled(opened.connection.connection_id)
         self.store.add(opened.connection)
         self._open[opened.connection.connection_id] = opened
 

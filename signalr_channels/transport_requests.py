@@ -11,11 +11,12 @@ from signalr_channels.backplane.ownership import GONE, HERE
 from signalr_channels.endpoints import HubEndpoint
 from signalr_channels.gate import Admission, Refusal
 from signalr_channels.protocols.endings import CloseReason
+from signalr_channels.query import query_items
 from signalr_channels.responses import NOT_FOUND_TEXT
 from signalr_channels.runtime import Runtime
 from signalr_channels.tokens import ConnectionToken, digest, read_connection_token
 
-__all__ = ["accepts_event_stream", "check_not_bound", "find_owner", "find_token"]
+__all__ = ["accepts_event_stream", "check_not_bound", "connection_id_of", "find_owner", "find_token"]
 
 
 def find_token(
@@ -48,6 +49,13 @@ def find_token(
     return token
 
 
+def connection_id_of(scope: Mapping[str, Any]) -> str:
+    """The connection a request is about, for the history of one that is refused; ``""`` without a token of ours."""
+    values = query_items(scope["query_string"]).get("id", [])
+    token = read_connection_token(values[0]) if len(values) == 1 else None
+    return "" if token is None else token.connection_id
+
+
 async def find_owner(runtime: Runtime, endpoint: HubEndpoint, token: ConnectionToken, *, may_claim: bool, ask: bool = True) -> str:
     """
     Where a request belongs.
@@ -63,17 +71,26 @@ async def find_owner(runtime: Runtime, endpoint: HubEndpoint, token: ConnectionT
         :data:`HERE`, or the channel of the process that owns the connection.
 
     Raises:
-        Refusal: 404 for a connection that has ended, or was not opened in time.
+        Refusal: 404 for a connection that has ended, or was not opened in time; 503 if nobody can be asked.
     """
     connection_id = token.connection_id
     if runtime.store.get(connection_id) is not None or connection_id in runtime.lingering:
         return HERE
     is_fresh = time.time() - token.issued_at <= endpoint.options.DISCONNECT_TIMEOUT
     owner: str | None = None
-    if ask and runtime.ownership is not None and token.arbiter:
-        owner = await runtime.ownership.locate(connection_id, token.arbiter, may_claim=may_claim and is_fresh)
+    if ask and runtime.ownership is not None and runtime.relay is not None and token.arbiter:
+        may_open = may_claim and is_fresh
+
+        async def seek(connection_id: str) -> str | None:
+            return await runtime.classic_service.seek(connection_id, may_claim=may_open)
+
+        await runtime.classic_service.join()
+        owner = await runtime.ownership.locate(connection_id, token.arbiter, may_claim=may_open, seek=seek)
         if owner == GONE:
             raise _ended(may_claim)
+        if owner is None and not may_claim and not runtime.relay.is_available:
+            # Somebody may own it. What is kept here for a transport that came elsewhere would be lost.
+            raise Refusal(503, "The server processes cannot reach each other.", headers=[(b"retry-after", b"1")])
     if owner is not None:
         return owner
     if not is_fresh:

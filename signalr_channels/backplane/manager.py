@@ -23,6 +23,7 @@ from signalr_channels.backplane.wire import (
     HubQuestion,
     Leaving,
     Seek,
+    Taken,
 )
 from signalr_channels.exceptions import ConnectionClosed, HubException
 from signalr_channels.hubs.client_results import ClientResults
@@ -235,7 +236,7 @@ class ChannelLayerHubLifetimeManager(HubLifetimeManager):
     # From other processes
 
     def _receive(self, message: Deliver | HubQuestion) -> Awaitable[None] | None:
-        if isinstance(message, (Seek, Leaving)):
+        if isinstance(message, (Seek, Leaving, Taken)):
             return None
         if not isinstance(message, Deliver):
             connection = self.index.find(message.connection_id)

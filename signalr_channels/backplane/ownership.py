@@ -53,6 +53,8 @@ class Ownership:
         """Connections negotiated here: channel of the owner, or :data:`GONE`."""
         self._known: _Recent[str] = _Recent()
         """Connections negotiated elsewhere."""
+        self._silent: _Recent[bool] = _Recent()
+        """Arbiters that did not answer, and were written of in the log."""
 
     async def locate(
         self, connection_id: str, arbiter: str, *, may_claim: bool, may_reopen: bool = False, seek: Seeker | None = None
@@ -122,11 +124,14 @@ class Ownership:
         except BackplaneUnavailable:
             answer = None
         if isinstance(answer, Owner):
+            self._silent.pop(arbiter, None)
             return answer.channel
         owner = None if seek is None else await seek(connection_id)
         if owner is None or owner == channel:
-            # The arbiter is gone, and what it knew with it; whoever is asked first goes on.
-            logger.warning("The process that negotiated connection %s does not answer", connection_id)
+            # The arbiter is gone, and what it knew with it; whoever is asked first goes on. It may have negotiated thousands.
+            level = logging.INFO if arbiter in self._silent else logging.WARNING
+            self._silent.note(arbiter, True)
+            logger.log(level, "The process that negotiated connection %s, and maybe others, does not answer", connection_id)
         return owner or (channel if may_claim else None)
 
     def decide(self, connection_id: str, claimant: str, *, may_claim: bool, may_reopen: bool = False) -> str | None:
@@ -162,6 +167,12 @@ class Ownership:
                 del self._owners[connection_id]
             else:
                 self._owners[connection_id] = GONE
+
+    def moved(self, connection_id: str, owner: str) -> None:
+        """A process says that it owns a connection now."""
+        self._known.pop(connection_id, None)
+        if connection_id in self._owners:
+            self._owners[connection_id] = owner
 
     def forget_process(self, channel: str) -> None:
         """A process stops: whoever is asked first owns what it owned."""

@@ -16,6 +16,7 @@ from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, Union
 
 import msgspec
+from channels.layers import ChannelFull
 
 from signalr_channels.backplane.gaps import GapCounter
 from signalr_channels.backplane.wire import (
@@ -31,6 +32,7 @@ from signalr_channels.backplane.wire import (
     Deliver,
     Fetch,
     GroupCommand,
+    Holding,
     HubQuestion,
     Leave,
     Post,
@@ -47,9 +49,13 @@ logger = logging.getLogger("signalr_channels.backplane")
 
 REMEMBERED_ADDRESSES = 10_000
 LONGEST_BACK_OFF = 5.0
+STANDSTILL = 1.0
+"""Seconds after its time at which a timeout is so late that this process must have stood still."""
+LAYER_TIMEOUT = 5.0
+"""Seconds the channel layer may take for one message: a Redis that accepts and does not answer would hold up its callers for good."""
 DEFAULT_EXPIRY = 86_400.0
 
-Question = Union[GroupCommand, ClientInvoke, CloseConnection, Seek, Claim, Post, Fetch, Leave, Attach, ClassicCall, ClassicAttach]
+Question = Union[GroupCommand, ClientInvoke, CloseConnection, Seek, Claim, Holding, Post, Fetch, Leave, Attach, ClassicCall, ClassicAttach]
 Handler = Callable[[Any], Awaitable[None] | None]
 
 
@@ -73,10 +79,19 @@ class Conversation:
 
     async def receive(self, timeout: float | None) -> Answer | None:
         """The next answer, or ``None`` if none comes in ``timeout`` seconds."""
+        time = asyncio.get_running_loop().time
+        started = time()
         try:
-            answer = read(await asyncio.wait_for(self._receive(), timeout))
+            data = await asyncio.wait_for(self._receive(), timeout)
         except asyncio.TimeoutError:
-            return None
+            if timeout is None or time() - started < timeout + STANDSTILL:
+                return None
+            # This process stood still, not the other one. What came meanwhile is about to be read.
+            try:
+                data = await asyncio.wait_for(self._receive(), STANDSTILL)
+            except asyncio.TimeoutError:
+                return None
+        answer = read(data)
         return answer if isinstance(answer, ANSWERS) else None
 
 
@@ -179,10 +194,30 @@ class Relay:
         request_id = uuid.uuid4().hex
         if self._channel is None:  # a process that only publishes
             channel = await self._ask_layer(self._layer.new_channel())
-            return Conversation(channel, request_id, lambda: self._layer.receive(channel), lambda: None)
+            return Conversation(channel, request_id, lambda: self._layer.receive(channel), lambda: self._give_back(channel))
         answers: asyncio.Queue[Any] = asyncio.Queue()
         self._waiting[request_id] = answers
         return Conversation(self._channel, request_id, answers.get, lambda: self._waiting.pop(request_id, None))
+
+    def _give_back(self, channel: str) -> None:
+        """Let go of a channel that answers came on: the pub/sub layer subscribes to each, until a receiver of it is cancelled."""
+        if channel in getattr(self._layer, "channels", ()):
+            self._spawn(self._cancel_receiver(channel))
+
+    async def _cancel_receiver(self, channel: str) -> None:
+        receiving = asyncio.ensure_future(self._layer.receive(channel))
+        await asyncio.sleep(0)  # so that it has begun
+        receiving.cancel()
+        await asyncio.wait([receiving])
+
+    def answer_here(self, answer: Answer) -> None:
+        """Answer a question of this process in place of the other one; nothing happens if answers are not taken any more."""
+        if (answers := self._waiting.get(answer.request_id)) is not None:
+            answers.put_nowait(write(answer))
+
+    def is_awaited(self, request_id: str) -> bool:
+        """Whether answers to a question of this process are still taken."""
+        return request_id in self._waiting
 
     async def announce(self, address: str, message: RelayMessage) -> None:
         """
@@ -223,10 +258,15 @@ class Relay:
 
     async def _ask_layer(self, awaitable: Awaitable[Any]) -> Any:
         try:
-            result = await awaitable
+            result = await asyncio.wait_for(awaitable, LAYER_TIMEOUT)
+        except ChannelFull as error:  # that of one process, which does not read or is gone; the others are reached
+            self._note_availability(True)
+            raise BackplaneUnavailable(
+                "A server process takes no more messages: its channel is full (CHANNEL_LAYERS, capacity)."
+            ) from error
         except Exception as error:
             self._note_availability(False, error)
-            text = f"The channel layer (CHANNEL_LAYERS) could not be reached: {type(error).__name__}: {error}"
+            text = f"The channel layer (CHANNEL_LAYERS) could not be reached: {describe(error)}"
             raise BackplaneUnavailable(text) from error
         self._note_availability(True)
         return result
@@ -238,7 +278,7 @@ class Relay:
                 logger.info("The channel layer answers again")
             else:
                 self._needs_renewal = True  # it may come back without its memory
-                logger.warning("The channel layer (CHANNEL_LAYERS) does not answer: %s: %s", type(error).__name__, error)
+                logger.warning("The channel layer (CHANNEL_LAYERS) does not answer: %s", describe(error))
 
     # Membership
 
@@ -260,13 +300,21 @@ class Relay:
         subscription = self._subscriptions.get(address)
         if subscription is None:
             return
+        if not self.is_available and not subscription.users and subscription.is_joined:
+            self._needs_renewal = True  # it is left as soon as the layer answers: an end does not wait for that, group by group
+            return
+        await self._settle(address, subscription)
+
+    async def _settle(self, address: str, subscription: _Subscription) -> None:
         async with subscription.lock:
             if subscription.users and not subscription.is_joined:
                 await self._join(address, subscription)
             elif not subscription.users and subscription.is_joined:
                 subscription.is_joined = False
                 self._seen.forget(address)
-                await self._leave(address)
+                if not await self._leave(address):
+                    subscription.is_joined = self._needs_renewal = True  # tried again as soon as the layer answers
+                    return
             # Kept while it is being left, so that one who needs it meanwhile waits, and joins after.
             if not subscription.users and self._subscriptions.get(address) is subscription:
                 del self._subscriptions[address]
@@ -281,11 +329,13 @@ class Relay:
         else:
             subscription.is_joined = True
 
-    async def _leave(self, address: str) -> None:
+    async def _leave(self, address: str) -> bool:
+        """Leave. False if the channel layer cannot be told; it keeps this process as a member until it is, or until ``group_expiry``."""
         try:
             await self._ask_layer(self._layer.group_discard(address, self._channel))
         except BackplaneUnavailable:
-            logger.info("The channel layer keeps this process as a member of %s until group_expiry", address)
+            return False
+        return True
 
     def tick(self, now: float) -> None:
         """Renew memberships when it is time, and count what was lost. Called by the heartbeat."""
@@ -313,9 +363,10 @@ class Relay:
             if subscription.users:
                 async with subscription.lock:
                     await self._join(address, subscription)
+            if not self._needs_renewal:
+                await self._settle(address, subscription)  # it may have lost its last user meanwhile
             if self._needs_renewal:  # no use in asking for the others
                 return
-            await self.settle(address)  # it may have lost its last user meanwhile
 
     # Receiving
 
@@ -408,6 +459,12 @@ class Relay:
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
             logger.error("Work for the channel layer failed", exc_info=error)
+
+
+def describe(error: BaseException | None) -> str:
+    """The kind of an error and its text; of a timeout, which has none, how long it was waited for."""
+    text = f"nothing for {LAYER_TIMEOUT:g} s" if isinstance(error, asyncio.TimeoutError) and not str(error) else str(error)
+    return f"{type(error).__name__}: {text}"
 
 
 async def _as_coroutine(awaitable: Awaitable[None]) -> None:

@@ -27,9 +27,11 @@ __all__ = [
     "Fetched",
     "Frame",
     "GroupCommand",
+    "Holding",
     "HubQuestion",
     "Leave",
     "Leaving",
+    "Missing",
     "Owner",
     "Post",
     "ProcessMessage",
@@ -38,6 +40,7 @@ __all__ = [
     "Release",
     "Seek",
     "Status",
+    "Taken",
     "Unfetch",
     "read",
     "write",
@@ -162,8 +165,36 @@ class Leaving(msgspec.Struct, tag_field="type", tag="signalr.leaving", frozen=Tr
     v: int
     hub: str
     connection_id: str
-    """Empty: it is about all of them."""
+    """If it is about one of them only, which it lets go to the process that is told."""
     channel: str
+
+
+class Taken(msgspec.Struct, tag_field="type", tag="signalr.taken", frozen=True, kw_only=True):
+    """To all processes: a connection whose owner did not answer goes on in the one behind this channel; who has it lets it go."""
+
+    v: int
+    hub: str
+    connection_id: str
+    channel: str
+
+
+class Holding(msgspec.Struct, tag_field="type", tag="signalr.holding", frozen=True, kw_only=True):
+    """To a process that holds transports of connections of ours: does it still? It answers with a :class:`Missing`."""
+
+    v: int
+    attach_ids: list[str]
+    """Request ids of what they were attached by."""
+    reply_to: str
+    request_id: str
+
+
+class Missing(msgspec.Struct, tag_field="type", tag="signalr.missing", frozen=True, kw_only=True):
+    """The answer to a :class:`Holding`."""
+
+    v: int
+    request_id: str
+    attach_ids: list[str]
+    """Those it holds no more."""
 
 
 class Release(msgspec.Struct, tag_field="type", tag="signalr.release", frozen=True, kw_only=True):
@@ -318,15 +349,15 @@ class Detached(msgspec.Struct, tag_field="type", tag="signalr.detached", frozen=
     reason: str
 
 
-Answer = Union[Ack, ClientAnswer, Owner, Fetched, Status, Frame, CloseSocket]
+Answer = Union[Ack, ClientAnswer, Owner, Missing, Fetched, Status, Frame, CloseSocket]
 """Goes to whoever waits for its ``request_id``."""
-HubQuestion = Union[GroupCommand, ClientInvoke, CloseConnection, Seek, Leaving]
+HubQuestion = Union[GroupCommand, ClientInvoke, CloseConnection, Seek, Leaving, Taken]
 """About a connection of a hub; its owner answers."""
-ProcessMessage = Union[Claim, Release, Post, Fetch, Unfetch, Leave, Attach, ClassicCall, ClassicAttach, Received, Detached]
+ProcessMessage = Union[Claim, Release, Holding, Post, Fetch, Unfetch, Leave, Attach, ClassicCall, ClassicAttach, Received, Detached]
 """To one process."""
 RelayMessage = Union[Deliver, HubQuestion, Answer, ProcessMessage]
-ANSWERS = (Ack, ClientAnswer, Owner, Fetched, Status, Frame, CloseSocket)
-PROCESS_MESSAGES = (Claim, Release, Post, Fetch, Unfetch, Leave, Attach, ClassicCall, ClassicAttach, Received, Detached)
+ANSWERS = (Ack, ClientAnswer, Owner, Missing, Fetched, Status, Frame, CloseSocket)
+PROCESS_MESSAGES = (Claim, Release, Holding, Post, Fetch, Unfetch, Leave, Attach, ClassicCall, ClassicAttach, Received, Detached)
 
 
 def write(message: RelayMessage) -> dict[str, Any]:

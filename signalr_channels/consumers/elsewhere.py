@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
@@ -27,7 +28,7 @@ from signalr_channels.exceptions import BackplaneUnavailable
 from signalr_channels.gate import Admission, Refusal
 from signalr_channels.protocols.endings import CloseReason
 from signalr_channels.responses import NO_CACHE, NOT_FOUND_TEXT, client_gone, respond
-from signalr_channels.runtime import Runtime
+from signalr_channels.runtime import SERVICE_RESTART, Runtime
 from signalr_channels.tokens import ConnectionToken
 from signalr_channels.transport_requests import accepts_event_stream
 
@@ -36,6 +37,12 @@ __all__ = ["RemoteSocket", "attach_elsewhere", "serve_elsewhere"]
 Receive = Callable[[], Awaitable[Any]]
 Send = Callable[[Any], Awaitable[None]]
 Headers = list[tuple[bytes, bytes]]
+
+logger = logging.getLogger("signalr_channels.backplane")
+
+EMPTY = Fetched(v=VERSION, request_id="", outcome="empty")
+LONGEST_FETCH = 10.0
+"""Seconds between signs of life of the owner, while a poll waits."""
 
 
 async def serve_elsewhere(
@@ -132,6 +139,38 @@ async def _poll(
     headers: Headers,
 ) -> None:
     all_headers = [*NO_CACHE, *headers]
+    gone = asyncio.ensure_future(client_gone(receive))
+    goodbye = asyncio.ensure_future(runtime.goodbye.wait())
+    answer: Any = EMPTY
+    ends_at = runtime.loop.time() + timeout
+    try:
+        while answer.outcome == "empty" and not goodbye.done() and (rest := ends_at - runtime.loop.time()) > 0:
+            answer = await _fetch(runtime, min(rest, LONGEST_FETCH), [gone, goodbye], admission, connection_id, owner)
+            if gone.done():
+                return
+    finally:
+        gone.cancel()
+        goodbye.cancel()
+    if answer.outcome == "data":
+        await respond(send, 200, answer.data, content_type=b"application/octet-stream", headers=all_headers)
+    else:
+        await respond(send, 200 if answer.outcome == "empty" else 204, headers=all_headers)
+
+
+async def _fetch(
+    runtime: Runtime,
+    timeout: float,
+    interruptions: list[asyncio.Future[Any]],
+    admission: Admission,
+    connection_id: str,
+    owner: str,
+) -> Fetched:
+    """
+    What the owner has for a poll, after ``timeout`` seconds at the latest; nothing if the poll is interrupted.
+
+    Raises:
+        Refusal: The owner's refusal; 404 if it does not answer.
+    """
     relay = runtime.relay
     assert relay is not None
 
@@ -147,25 +186,29 @@ async def _poll(
 
     conversation = await _start(runtime, owner, make)
     answering = asyncio.ensure_future(conversation.receive(timeout + relay.ack_timeout))
-    gone = asyncio.ensure_future(client_gone(receive))
     try:
-        await asyncio.wait([answering, gone], return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait([answering, *interruptions], return_when=asyncio.FIRST_COMPLETED)
         if not answering.done():
-            await relay.tell(owner, Unfetch(v=VERSION, connection_id=connection_id, fetch_id=conversation.request_id))
-            return
-        answer = answering.result()
+            await _tell(runtime, owner, Unfetch(v=VERSION, connection_id=connection_id, fetch_id=conversation.request_id))
+            await asyncio.wait([answering], timeout=1.0)  # data may be on its way
+        answer = answering.result() if answering.done() else EMPTY
     finally:
         answering.cancel()
-        gone.cancel()
         conversation.close()
     if isinstance(answer, Status):
         raise Refusal(answer.status, answer.body)
     if not isinstance(answer, Fetched):
         raise _lost(runtime, connection_id)
-    if answer.outcome == "data":
-        await respond(send, 200, answer.data, content_type=b"application/octet-stream", headers=all_headers)
-    else:
-        await respond(send, 200 if answer.outcome == "empty" else 204, headers=all_headers)
+    return answer
+
+
+async def _tell(runtime: Runtime, owner: str, message: Unfetch | Detached) -> None:
+    """Tell the owner that a request is over, if it can be reached: it looks after its connections itself."""
+    assert runtime.relay is not None
+    try:
+        await runtime.relay.tell(owner, message)
+    except BackplaneUnavailable as error:
+        logger.info("%s: the end of a request could not be told to its process: %s", message.connection_id, error)
 
 
 # Web sockets
@@ -183,6 +226,7 @@ class RemoteSocket:
             conversation: Its frames come on it.
         """
         assert runtime.relay is not None
+        self._runtime = runtime
         self._relay = runtime.relay
         self._owner = owner
         self._connection_id = connection_id
@@ -200,13 +244,18 @@ class RemoteSocket:
                     return
                 if event["type"] == "websocket.receive":
                     await self._relay.tell(self._owner, self._received(event))
+        except BackplaneUnavailable as error:
+            # What the client said is lost. It comes back, and says again what was not acknowledged.
+            logger.warning("%s: its web socket was closed: %s", self._connection_id, error)
+            await send({"type": "websocket.close", "code": SERVICE_RESTART})
         finally:
             writing.cancel()
             self._conversation.close()
-            await self._relay.tell(
-                self._owner,
-                Detached(v=VERSION, connection_id=self._connection_id, attach_id=self._conversation.request_id, reason=reason.value),
-            )
+            if reason is CloseReason.SERVER_SHUTDOWN:  # of this process: the connection lives in another one
+                reason = CloseReason.CLIENT_GONE
+            attach_id = self._conversation.request_id
+            detached = Detached(v=VERSION, connection_id=self._connection_id, attach_id=attach_id, reason=reason.value)
+            await _tell(self._runtime, self._owner, detached)
 
     def _received(self, event: Mapping[str, Any]) -> Received:
         text = event.get("text")

@@ -66,15 +66,18 @@ def transport_of(runtime: Runtime, connection_id: str) -> LongPollingTransport |
     What polls of a connection fetch from; ``None`` if it was not opened yet.
 
     Raises:
-        Refusal: 400 for a connection with another transport.
+        Refusal: 400 for a connection with another transport, 404 for one whose client was given up.
     """
     if (polls := runtime.lingering.get(connection_id)) is not None:
         return polls.transport
     if (opened := runtime.get(connection_id)) is None:
         return None
-    if not isinstance(opened.connection.transport, LongPollingTransport):
+    transport = opened.connection.transport
+    if not isinstance(transport, LongPollingTransport):
         raise Refusal(400, "Cannot change transports mid-connection")
-    return opened.connection.transport
+    if opened.connection.is_closed and not transport.is_closed:  # given up a moment ago: nothing would ever be written to it
+        raise Refusal(404, NOT_FOUND_TEXT)
+    return transport
 
 
 def _open(runtime: Runtime, endpoint: HubEndpoint, scope: Mapping[str, Any], admission: Admission, token: ConnectionToken) -> None:

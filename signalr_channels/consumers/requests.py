@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import replace
 from typing import Any
 
 from channels.consumer import AsyncConsumer
@@ -16,11 +15,12 @@ from signalr_channels.consumers.server_sent_events import serve_event_stream
 from signalr_channels.endpoints import HubEndpoint
 from signalr_channels.gate import Admission, Refusal, admit, cors_headers, describe_request, preflight_headers
 from signalr_channels.hubs.lifetime import LifetimeEventKind
+from signalr_channels.lifetime_log import record_failure
 from signalr_channels.protocols.core.negotiation import Transport
 from signalr_channels.query import query_items
 from signalr_channels.responses import NO_CACHE, respond
 from signalr_channels.runtime import get_runtime
-from signalr_channels.transport_requests import accepts_event_stream, find_owner, find_token
+from signalr_channels.transport_requests import accepts_event_stream, connection_id_of, find_owner, find_token
 
 __all__ = ["NegotiateConsumer", "TransportRequestConsumer"]
 
@@ -42,6 +42,7 @@ class _HubRequestConsumer(AsyncConsumer):  # type: ignore[misc]
             await respond(send, 204, content_type=None, headers=preflight)
             return
         headers = cors_headers(scope, endpoint)
+        admission = None
         try:
             admission = await admit(scope, endpoint)
             await self.answer(scope, receive, send, admission, headers)
@@ -49,8 +50,12 @@ class _HubRequestConsumer(AsyncConsumer):  # type: ignore[misc]
             content_type = None if refusal.status == 401 else b"text/plain"
             await respond(send, refusal.status, refusal.body.encode(), content_type=content_type, headers=[*refusal.headers, *headers])
             if refusal.reason is not None:
-                info = describe_request(scope, endpoint)
+                info = describe_request(scope, endpoint, connection_id_of(scope), admission=refusal.admission or admission)
                 get_runtime().record(LifetimeEventKind.REJECTED, info, reason=refusal.reason, detail=refusal.detail)
+        except Exception as error:
+            if admission is None:
+                record_failure(get_runtime(), describe_request(scope, endpoint, connection_id_of(scope)), error)
+            raise
 
     async def answer(
         self, scope: Mapping[str, Any], receive: Receive, send: Send, admission: Admission, headers: list[tuple[bytes, bytes]]
@@ -75,8 +80,7 @@ class NegotiateConsumer(_HubRequestConsumer):
         negotiated = self._endpoint.negotiate(query_items(scope["query_string"]), admission.user_identifier, arbiter)
         await respond(send, 200, negotiated.body, content_type=b"application/json", headers=headers)
         if negotiated.connection_id:
-            info = describe_request(scope, self._endpoint, negotiated.connection_id)
-            info = replace(info, user_identifier=admission.user_identifier, user_pk=getattr(admission.user, "pk", None))
+            info = describe_request(scope, self._endpoint, negotiated.connection_id, admission=admission)
             runtime.record(LifetimeEventKind.NEGOTIATED, info)
 
 

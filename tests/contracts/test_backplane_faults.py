@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 from channels.layers import InMemoryChannelLayer
 
-from signalr_channels.backplane.relay import Relay
+from signalr_channels.backplane.relay import Conversation, Relay
+from signalr_channels.backplane.wire import VERSION, Ack, write
 from signalr_channels.exceptions import BackplaneUnavailable
 from signalr_channels.hubs.lifetime import AudienceKind
 from tests.contracts.sites import EVERYONE, TIMEOUT, Backplane, ServerProcess, eventually, running, to
@@ -351,6 +352,88 @@ class DeadLayer:
             raise ConnectionError("refused")
 
         return fail
+
+
+class MuteLayer:
+    """A layer whose server takes everything and answers nothing."""
+
+    def __getattr__(self, name: str) -> Callable[..., Awaitable[Any]]:
+        async def wait(*args: Any) -> None:
+            await asyncio.Event().wait()
+
+        return wait
+
+
+async def test_nobody_waits_for_ever_for_a_backplane_that_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("signalr_channels.backplane.relay.LAYER_TIMEOUT", 0.05)
+    backplane = Backplane("in-memory layer")
+    process = backplane.make_process()
+    client = await process.connect("one")
+    assert process.relay is not None
+    layer, process.relay._layer = process.relay._layer, MuteLayer()
+    with pytest.raises(BackplaneUnavailable, match=r"TimeoutError: nothing for 0\.05 s"):
+        await asyncio.wait_for(process.send(EVERYONE, "message"), TIMEOUT)
+    assert client.targets() == ["message"]
+    assert not process.relay.is_available
+    process.relay._layer = layer
+    await backplane.stop()
+
+
+async def test_an_end_does_not_wait_for_a_backplane_group_by_group(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("signalr_channels.backplane.relay.LAYER_TIMEOUT", 0.2)
+    backplane = Backplane("in-memory layer")
+    process = backplane.make_process()
+    client = await process.connect("one")
+    for number in range(3):
+        await process.manager.add_to_group("one", f"group {number}")
+    assert process.relay is not None
+    layer, process.relay._layer = process.relay._layer, MuteLayer()
+    started = time.monotonic()
+    await client.leave()
+    assert time.monotonic() - started < 0.4
+    process.relay._layer = layer
+    for now in (0.0, 1.0):
+        process.relay.tick(now)
+    await eventually(lambda: not process.relay._subscriptions)
+    assert layer.groups == {}
+    await backplane.stop()
+
+
+async def test_a_process_that_does_not_read_is_no_outage(caplog: pytest.LogCaptureFixture) -> None:
+    layer = InMemoryChannelLayer(capacity=1)
+    relay = Relay(layer, process="here")
+    ack = Ack(v=VERSION, request_id="1")
+    channel = await layer.new_channel()
+    await relay.tell(channel, ack)
+    with pytest.raises(BackplaneUnavailable, match="takes no more messages"):
+        await relay.tell(channel, ack)
+    assert relay.is_available
+    assert caplog.text == ""
+
+
+async def test_a_process_that_stood_still_does_not_take_the_others_for_dead(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("signalr_channels.backplane.relay.STANDSTILL", 0.1)
+    answers: asyncio.Queue[Any] = asyncio.Queue()
+    conversation = Conversation("here", "1", answers.get, lambda: None)
+    loop = asyncio.get_running_loop()
+    loop.call_later(0.01, time.sleep, 0.25)
+    loop.call_later(0.06, answers.put_nowait, write(Ack(v=VERSION, request_id="1")))  # found after the timeout, which is due earlier
+    assert await conversation.receive(0.05) == Ack(v=VERSION, request_id="1")
+    assert await conversation.receive(0.05) is None
+
+
+async def test_a_process_that_only_publishes_keeps_no_channel(redis_url: str) -> None:
+    """The pub/sub layer subscribes to every channel that answers come on."""
+    async with running(Backplane("pubsub", redis_url)) as backplane:
+        publisher, far = backplane.make_process(), backplane.make_process()
+        await far.connect("there")
+        for number in range(3):
+            await publisher.manager.add_to_group("there", f"group {number}")
+        assert publisher.layer.channels
+        await eventually(lambda: not publisher.layer.channels)
+        publisher.expects_no_answer()
+        await publisher.manager.add_to_group("nobody", "group")
+        await eventually(lambda: not publisher.layer.channels)
 
 
 async def test_a_process_may_start_before_its_backplane() -> None:

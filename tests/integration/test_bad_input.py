@@ -189,6 +189,7 @@ def test_instead_of_a_handshake(peer_site: PeerSite, bystander: RawClient, case:
     event = peer_site.wait_for_event(connection_id=token["connectionId"], kind="rejected")
     assert event["reason"] == case.reason
     assert case.detail in event["detail"]
+    assert "Message content" not in event["detail"]  # no payloads in the history
     assert not peer_site.lifetime_events(connection_id=token["connectionId"], kind="connected")
 
 

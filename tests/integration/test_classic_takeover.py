@@ -155,6 +155,27 @@ def test_a_connection_goes_on_when_its_process(processes: list[Process], how: si
 
 
 @pytest.mark.parametrize("layer", ["pubsub"])
+def test_a_process_that_stops_ends_what_it_holds_for_another(processes: list[Process]) -> None:
+    """It does not wait for the server's own timeout, 5 s here, and the connection goes on where it is."""
+    client = started(processes, negotiates=0, owner=0)
+    items = {"transport": "serverSentEvents", "clientProtocol": "2.1", "connectionData": HUBS, "connectionToken": client.token}
+    url = f"http://127.0.0.1:{processes[1].port}/signalr/reconnect?{urllib.parse.urlencode({**items, 'messageId': client.cursor})}"
+    with urllib.request.urlopen(url, timeout=TIMEOUT) as stream:
+        assert stream.readline() == b"data: initialized\n"
+        client.call(2, "ToCaller", "hello")
+        while b"hello" not in stream.readline():
+            pass
+        started_at = time.monotonic()
+        processes[1].process.send_signal(signal.SIGTERM)
+        stream.read()
+        processes[1].process.wait(TIMEOUT)
+        assert time.monotonic() - started_at < 4
+    assert "Exception" not in processes[1].output()
+    assert client.call(2, "GetConnectionId") == client.id
+    assert [line for line in client.call(0, "GetEvents") if client.id in line] == [f"connected {client.id}", f"reconnected {client.id}"]
+
+
+@pytest.mark.parametrize("layer", ["pubsub"])
 def test_a_connection_that_a_wsgi_process_negotiated_finds_its_owner(processes: list[Process]) -> None:
     client = Polling([process.port for process in processes], 0)
     use_wsgi_token(client)

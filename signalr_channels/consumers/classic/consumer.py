@@ -267,7 +267,7 @@ class _Answering:
             return
         if opened is None:
             # Before the transport, or on a process that does not know it: it waits for its transport as after a loss.
-            opened = classic.open(self._mount, self._request.scope, admission, token)
+            opened = classic.open(self._mount, self._request.scope, admission, token, is_new=False)
             await opened.session.attach(names)
         if operation is not Operation.ABORT:
             opened.renew(admission)

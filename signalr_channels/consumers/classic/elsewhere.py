@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import logging
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -21,9 +23,10 @@ from signalr_channels.backplane.wire import (
 )
 from signalr_channels.classic_mounts import ClassicMount
 from signalr_channels.classic_relay import ABSENT, REFUSED
+from signalr_channels.connections.outbox import NORMAL_CLOSURE
 from signalr_channels.consumers.classic.receiving import Transport, answer_poll, first_of, open_transport, refuse
 from signalr_channels.consumers.classic.request import ClassicRequest
-from signalr_channels.consumers.classic.transports import ClassicPoll, ClassicSocket
+from signalr_channels.consumers.classic.transports import EMPTY, ClassicPoll, ClassicSocket
 from signalr_channels.exceptions import BackplaneUnavailable
 from signalr_channels.gate import Admission, Refusal
 from signalr_channels.protocols.classic.requests import Operation
@@ -36,6 +39,8 @@ __all__ = ["OwnerLost", "OwnerRefused", "RemoteRequest", "find_classic_owner"]
 Receive = Callable[[], Awaitable[Any]]
 Send = Callable[[Any], Awaitable[None]]
 Headers = list[tuple[bytes, bytes]]
+
+logger = logging.getLogger("signalr_channels.backplane")
 
 
 async def find_classic_owner(runtime: Runtime, connection_id: str, arbiter: str, operation: Operation) -> str | None:
@@ -186,16 +191,35 @@ class RemoteRequest:
 
     async def _serve(self, transport: Transport, conversation: Conversation, receive: Receive, send: Send) -> None:
         reading = self._read_socket(conversation, receive) if isinstance(transport, ClassicSocket) else client_gone(receive)
-        parts = [reading, self._write(transport, conversation)]
+        writing = self._write(transport, conversation)
         if isinstance(transport, ClassicPoll):
-            parts[1] = _both(parts[1], answer_poll(transport, send))
+            writing = _both(writing, answer_poll(transport, send))
         try:
-            await first_of(*parts)
+            await first_of(reading, writing, self._let_go(transport, conversation))
+        except BackplaneUnavailable as error:
+            # What the client said is lost, so it has to hear that something is wrong. It comes back.
+            logger.warning("%s: its transport was ended: %s", self._connection_id, error)
+            await transport.close()
         finally:
             detached = Detached(
                 v=VERSION, connection_id=self._connection_id, attach_id=conversation.request_id, reason=CloseReason.CLIENT_GONE.value
             )
-            await self._relay.tell(self._owner, detached)
+            try:
+                await self._relay.tell(self._owner, detached)
+            except BackplaneUnavailable as error:
+                logger.info("%s: the end of a transport could not be told to its process: %s", self._connection_id, error)
+
+    async def _let_go(self, transport: Transport, conversation: Conversation) -> None:
+        """When this process stops, end the transport as if the owner did: the client comes back through another process."""
+        await self._runtime.goodbye.wait()
+        request_id = conversation.request_id
+        if transport.is_poll:
+            cursor = self._request.cursor
+            data = EMPTY if cursor is None else json.dumps({"C": cursor, "M": []}).encode()
+            self._relay.answer_here(Frame(v=VERSION, request_id=request_id, data=data, is_text=True))
+        else:
+            self._relay.answer_here(CloseSocket(v=VERSION, request_id=request_id, code=NORMAL_CLOSURE))
+        await asyncio.Event().wait()  # until that was done
 
     async def _read_socket(self, conversation: Conversation, receive: Receive) -> None:
         while True:

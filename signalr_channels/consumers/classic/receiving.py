@@ -22,7 +22,7 @@ from signalr_channels.consumers.websocket import WebSocketTransport, explain_dis
 from signalr_channels.gate import Admission
 from signalr_channels.protocols.base import Data
 from signalr_channels.protocols.classic import forever_frame
-from signalr_channels.protocols.classic.requests import ClassicTransport, parse_frame_id
+from signalr_channels.protocols.classic.requests import ClassicTransport, Operation, parse_frame_id
 from signalr_channels.protocols.endings import CloseReason
 from signalr_channels.responses import accept_websocket, client_gone
 from signalr_channels.runtime import Runtime
@@ -120,7 +120,8 @@ class LocalRequest:
             parse_frame_id(request.query("frameid"))
         opened = connections.get(token.connection_id)
         if opened is None:
-            opened = connections.open(self._mount, request.scope, self._admission, token)
+            is_new = request.operation is Operation.CONNECT
+            opened = connections.open(self._mount, request.scope, self._admission, token, is_new=is_new)
         opened.renew(self._admission)
         arrival = ReceivingRequest(
             operation=request.operation,
@@ -205,8 +206,7 @@ class SocketReader:
                 return
             self._take(data)
         session, fast_path = self._opened.session, self._transport.fast_path
-        if session.is_congested and fast_path is not None:
-            fast_path.pause_reading()
+        if session.is_congested and fast_path is not None and fast_path.pause_reading():
             self._runtime.spawn(self._read_on(fast_path))
 
     def flush(self) -> None:
