@@ -174,12 +174,13 @@ class ClassicMount:
         identity = await authenticate(scope, options)
         wanted = ("",) if self.handler is not None else tuple(names)
         allowed = tuple([name for name in wanted if await self._is_permitted(identity.user, name)])
+        who = Admission(user=identity.user, user_identifier=user_identifier(identity.user, options), expires_at=identity.expires_at)
         if wanted and not allowed:
             if getattr(identity.user, "is_authenticated", False):
-                raise Refusal(403, reason=CloseReason.PERMISSION_DENIED, detail="A permission class of the hub said no.")
+                detail = "A permission class of the hub said no."
+                raise Refusal(403, reason=CloseReason.PERMISSION_DENIED, detail=detail, admission=who)
             raise Refusal(401, reason=CloseReason.UNAUTHORIZED, detail="The hub asks for a login; the request carried none that is good.")
-        user = Admission(user=identity.user, user_identifier=user_identifier(identity.user, options), expires_at=identity.expires_at)
-        return user, () if self.handler is not None else allowed
+        return who, () if self.handler is not None else allowed
 
     async def _is_permitted(self, user: Any, name: str) -> bool:
         endpoint = self.endpoints[name]

@@ -11,6 +11,7 @@ from urllib.parse import urlencode
 
 import pytest
 from asgiref import testing
+from django.contrib.auth.models import User
 
 from signalr_channels import history
 from signalr_channels.classic_log import describe_end
@@ -19,7 +20,7 @@ from signalr_channels.history import write_batch
 from signalr_channels.hubs.hub import Hub
 from signalr_channels.hubs.lifetime import ConnectionInfo, LifetimeEvent, LifetimeEventKind
 from signalr_channels.hubs.methods import hub_method
-from signalr_channels.hubs.permissions import IsAuthenticated
+from signalr_channels.hubs.permissions import IsAuthenticated, IsStaff
 from signalr_channels.hubs.persistent_connection import PersistentConnection
 from signalr_channels.models import Connection
 from signalr_channels.models import LifetimeEvent as EventRow
@@ -72,6 +73,11 @@ class MembersHub(Hub):
     permission_classes = [IsAuthenticated]
 
 
+class StaffHub(Hub):
+    classic_name = "staff"
+    permission_classes = [IsStaff]
+
+
 class Echo(PersistentConnection):
     pass
 
@@ -84,7 +90,7 @@ class Site(RuntimeForTests):
         self.events: list[LifetimeEvent] = []
         self.application = HubRouter(
             [
-                map_classic_hubs("signalr", [ChatHub, NewsHub, MembersHub], MESSAGE_BUFFER_SIZE=32),
+                map_classic_hubs("signalr", [ChatHub, NewsHub, MembersHub, StaffHub], MESSAGE_BUFFER_SIZE=32),
                 map_classic_hubs("other", [OtherHub]),
                 map_persistent_connection("raw", Echo),
             ]
@@ -108,13 +114,13 @@ class Site(RuntimeForTests):
         """What was recorded so far but for negotiations."""
         return [event.kind.value for event in self.events if event.kind is not LifetimeEventKind.NEGOTIATED]
 
-    async def request(self, path: str, query: dict[str, str], *, body: bytes = b"", headers: Any = ()) -> tuple[int, bytes]:
+    async def request(self, path: str, query: dict[str, str], *, body: bytes = b"", headers: Any = (), **scope: Any) -> tuple[int, bytes]:
         """A request to its end: ``(status, body)``."""
-        communicator = self.open("http", path, query, body=body, headers=headers)
+        communicator = self.open("http", path, query, body=body, headers=headers, **scope)
         start, answer = await read_answer(communicator, TIMEOUT)
         return start["status"], answer
 
-    def open(self, kind: str, path: str, query: dict[str, str], *, body: bytes = b"", headers: Any = ()) -> Any:
+    def open(self, kind: str, path: str, query: dict[str, str], *, body: bytes = b"", headers: Any = (), **more: Any) -> Any:
         scope = {
             "type": kind,
             "method": "POST" if body else "GET",
@@ -124,6 +130,7 @@ class Site(RuntimeForTests):
             "client": ("203.0.113.7", 50000),
             "scheme": "http",
             "subprotocols": [],
+            **more,
         }
         communicator = ApplicationCommunicator(self.application, scope)
         first = {"type": "websocket.connect"} if kind == "websocket" else {"type": "http.request", "body": body}
@@ -535,6 +542,15 @@ def test_a_request_that_is_turned_away_is_an_event_with_a_reason() -> None:
     assert [event.reason for event in events] == [CloseReason.UNAUTHORIZED, CloseReason.ORIGIN_REJECTED, CloseReason.UNAUTHORIZED]
     assert all(event.detail for event in events)
     assert [event.connection.hub for event in events] == [f"{__name__}.MembersHub", f"{__name__}.ChatHub", ""]
+
+
+def test_who_lacks_a_permission_is_named() -> None:
+    async def scenario(site: Site) -> None:
+        user = User(pk=7, username="kim")
+        assert (await site.request("/signalr/negotiate", {"connectionData": '[{"name":"staff"}]'}, user=user))[0] == 403
+
+    [event] = live(scenario)
+    assert (event.reason, event.connection.user_pk, event.connection.user_identifier) == (CloseReason.PERMISSION_DENIED, 7, "7")
 
 
 def test_a_connection_of_another_mount_is_not_served_here() -> None:

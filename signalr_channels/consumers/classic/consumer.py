@@ -91,7 +91,8 @@ class ClassicConsumer(AsyncConsumer):  # type: ignore[misc]
         except Refusal as refusal:
             await self._refuse(request, send, refusal, headers=headers)
             if refusal.reason is not None:
-                info = describe_classic_request(scope, mount, names, transport="" if request.transport is None else request.transport.value)
+                transport = "" if request.transport is None else request.transport.value
+                info = describe_classic_request(scope, mount, names, refusal.admission, transport=transport)
                 get_runtime().record(LifetimeEventKind.REJECTED, info, reason=refusal.reason, detail=refusal.detail)
         except (ServerFault, ConnectionDataError, FrameIdError) as fault:
             logger.info("A request to %s failed: %.200r", mount.path, str(fault))
