@@ -158,6 +158,7 @@ class Connection(models.Model):
         verbose_name = _("connection")
         verbose_name_plural = _("connections")
         default_permissions = ("view", "delete")
+        permissions = (("disconnect_connection", "Can disconnect connection"),)
         indexes = (
             models.Index(fields=["process", "closed_at"], name="signalr_connection_process"),
             models.Index(fields=["hub", "id"], name="signalr_connection_hub"),

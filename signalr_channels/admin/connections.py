@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.contrib import admin
+from django.contrib import admin, messages
 from django.contrib.auth import get_user_model
 from django.db import router
 from django.db.models import Prefetch, QuerySet
@@ -27,12 +27,19 @@ from signalr_channels.admin.cells import (
     text,
     yes_or_no,
 )
+from signalr_channels.admin.disconnecting import Outcome, disconnect, outcome_text
 from signalr_channels.admin.filters import CloseReasonFilter, HubFilter, ProcessFilter, StateFilter, TransportFilter
 from signalr_channels.admin.history import HistoryAdmin, has_permission
 from signalr_channels.models import Connection, LifetimeEvent
 
 __all__ = ["EVENTS_SHOWN", "ConnectionAdmin"]
 
+OUTCOME_LEVELS = {
+    Outcome.DISCONNECTED: messages.SUCCESS,
+    Outcome.GONE: messages.WARNING,
+    Outcome.UNREACHABLE: messages.ERROR,
+    Outcome.NO_HUB: messages.ERROR,
+}
 EVENTS_SHOWN = 200
 """How many events the page of a connection shows, the newest ones."""
 
@@ -97,6 +104,28 @@ class ConnectionAdmin(HistoryAdmin):
             if pks := list(users.values_list("pk", flat=True)[:100]):
                 found = found | queryset.filter(user__in=pks)
         return found, has_duplicates
+
+    # Disconnecting
+
+    actions = ("disconnect",)
+
+    def has_disconnect_permission(self, request: HttpRequest) -> bool:
+        """Whether the user may end connections."""
+        return has_permission(request, "disconnect", Connection)
+
+    @admin.action(permissions=["disconnect"], description=_("Disconnect selected connections"))
+    def disconnect(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
+        """End those that are live. Their clients are told not to come back by themselves."""
+        rows = [row for row in queryset if row.closed_at is None]
+        outcomes = disconnect(rows, closed_by=request.user.get_username())
+        for row in rows:
+            if outcomes[row.connection_id] is Outcome.DISCONNECTED:
+                self.log_change(request, row, "Disconnected.")
+        counts = {outcome: list(outcomes.values()).count(outcome) for outcome in Outcome}
+        counts[Outcome.GONE] += queryset.count() - len(rows)
+        for outcome, count in counts.items():
+            if count:
+                self.message_user(request, outcome_text(outcome, count), OUTCOME_LEVELS[outcome])
 
     def deleted_with(self, objs: Any) -> dict[str, int]:
         """The events of the connections."""

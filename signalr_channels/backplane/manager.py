@@ -206,10 +206,10 @@ class ChannelLayerHubLifetimeManager(HubLifetimeManager):
 
     # The end of a connection
 
-    async def close(self, connection_id: str, error: str | None, *, allow_reconnect: bool) -> bool:
+    async def close(self, connection_id: str, error: str | None, *, allow_reconnect: bool, closed_by: str = "") -> bool:
         """End a connection, of whatever process."""
         if (connection := self.index.connections.get(connection_id)) is not None:
-            self.close_local(connection, error, allow_reconnect=allow_reconnect)
+            self.close_local(connection, error, allow_reconnect=allow_reconnect, closed_by=closed_by)
             return True
 
         def make(reply_to: str, request_id: str) -> CloseConnection:
@@ -219,6 +219,7 @@ class ChannelLayerHubLifetimeManager(HubLifetimeManager):
                 connection_id=connection_id,
                 error=error,
                 allow_reconnect=allow_reconnect,
+                closed_by=closed_by,
                 reply_to=reply_to,
                 request_id=request_id,
             )
@@ -276,7 +277,7 @@ class ChannelLayerHubLifetimeManager(HubLifetimeManager):
 
     async def _close_for(self, connection: Receiver, question: CloseConnection) -> None:
         """End one of our connections on behalf of another process."""
-        self.close_local(connection, question.error, allow_reconnect=question.allow_reconnect)
+        self.close_local(connection, question.error, allow_reconnect=question.allow_reconnect, closed_by=question.closed_by)
         await self._relay.answer(question, Ack(v=VERSION, request_id=question.request_id))
 
     async def _ask_client(self, connection: Receiver, question: ClientInvoke) -> None:

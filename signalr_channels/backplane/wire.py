@@ -120,6 +120,8 @@ class CloseConnection(msgspec.Struct, tag_field="type", tag="signalr.close", fro
     connection_id: str
     error: str | None
     allow_reconnect: bool
+    closed_by: str = ""
+    """The operator who wants it; empty if it is the application."""
     reply_to: str
     request_id: str
 

@@ -34,7 +34,7 @@ class ConnectionManager:
     def __init__(self, reach: Reach) -> None:
         self._reach = reach
 
-    async def aclose(self, connection_id: str, *, error: str | None = None, allow_reconnect: bool = False) -> bool:
+    async def aclose(self, connection_id: str, *, error: str | None = None, allow_reconnect: bool = False, closed_by: str = "") -> bool:
         """
         End a connection of the hub, of whatever process and generation. ``on_disconnected`` runs with the reason ``closed_by_app``.
 
@@ -42,6 +42,7 @@ class ConnectionManager:
             connection_id: Its public id.
             error: What the client is told.
             allow_reconnect: Whether the client may come back by itself.
+            closed_by: Name of the operator who wants it. The reason is ``closed_by_admin`` then, and the history has the name.
 
         Returns:
             Whether there was such a connection.
@@ -49,11 +50,13 @@ class ConnectionManager:
         Raises:
             BackplaneUnavailable: Other processes could not be reached.
         """
-        return await self._reach.close(connection_id, error, allow_reconnect=allow_reconnect)
+        return await self._reach.close(connection_id, error, allow_reconnect=allow_reconnect, closed_by=closed_by)
 
-    def close(self, connection_id: str, *, error: str | None = None, allow_reconnect: bool = False) -> bool:
+    def close(self, connection_id: str, *, error: str | None = None, allow_reconnect: bool = False, closed_by: str = "") -> bool:
         """:meth:`aclose` for code without an event loop."""
-        return self._reach.run("close", lambda: self.aclose(connection_id, error=error, allow_reconnect=allow_reconnect))
+        return self._reach.run(
+            "close", lambda: self.aclose(connection_id, error=error, allow_reconnect=allow_reconnect, closed_by=closed_by)
+        )
 
 
 class HubContext:

@@ -379,9 +379,15 @@ class HubLifetimeManager(abc.ABC):
         """Take a connection, of whatever process, out of a group. Doing it twice, or with an unknown connection, changes nothing."""
 
     @abc.abstractmethod
-    async def close(self, connection_id: str, error: str | None, *, allow_reconnect: bool) -> bool:
+    async def close(self, connection_id: str, error: str | None, *, allow_reconnect: bool, closed_by: str = "") -> bool:
         """
         End a connection, of whatever process.
+
+        Args:
+            connection_id: Its public id.
+            error: What the client is told.
+            allow_reconnect: Whether the client may come back by itself.
+            closed_by: The operator who wants it, for the history; ``""`` if it is the application.
 
         Returns:
             Whether there was one.
@@ -394,10 +400,13 @@ class HubLifetimeManager(abc.ABC):
         """Take in a connection that only the groups it joins reach."""
         self.index.guests[guest.connection_id] = guest
 
-    def close_local(self, connection: Receiver, error: str | None, *, allow_reconnect: bool) -> None:
+    def close_local(self, connection: Receiver, error: str | None, *, allow_reconnect: bool, closed_by: str = "") -> None:
         """:meth:`close` for a connection of this process."""
-        exception = None if error is None else ConnectionClosed(error)  # for the hub and the history
-        connection.close(CloseReason.CLOSED_BY_APP, error=error, exception=exception, allow_reconnect=allow_reconnect)
+        reason, detail = CloseReason.CLOSED_BY_APP, error
+        if closed_by:
+            reason, detail = CloseReason.CLOSED_BY_ADMIN, f"Disconnected by {closed_by}" + (f": {error}" if error else ".")
+        exception = None if detail is None else ConnectionClosed(detail)  # for the hub and the history
+        connection.close(reason, error=error, exception=exception, allow_reconnect=allow_reconnect)
 
 
 class InMemoryHubLifetimeManager(HubLifetimeManager):
@@ -438,9 +447,9 @@ class InMemoryHubLifetimeManager(HubLifetimeManager):
         if (connection := self.index.find(connection_id)) is not None:
             self.index.leave(connection, group)
 
-    async def close(self, connection_id: str, error: str | None, *, allow_reconnect: bool) -> bool:
+    async def close(self, connection_id: str, error: str | None, *, allow_reconnect: bool, closed_by: str = "") -> bool:
         """End a connection."""
         connection = self.index.connections.get(connection_id)
         if connection is not None:
-            self.close_local(connection, error, allow_reconnect=allow_reconnect)
+            self.close_local(connection, error, allow_reconnect=allow_reconnect, closed_by=closed_by)
         return connection is not None

@@ -43,9 +43,11 @@ class Reach:
         """See :meth:`HubLifetimeManager.remove_from_group`."""
         await self._in_own_loop(lambda: self._manager.remove_from_group(connection_id, group))
 
-    async def close(self, connection_id: str, error: str | None, *, allow_reconnect: bool) -> bool:
+    async def close(self, connection_id: str, error: str | None, *, allow_reconnect: bool, closed_by: str = "") -> bool:
         """See :meth:`HubLifetimeManager.close`."""
-        return await self._in_own_loop(lambda: self._manager.close(connection_id, error, allow_reconnect=allow_reconnect))
+        return await self._in_own_loop(
+            lambda: self._manager.close(connection_id, error, allow_reconnect=allow_reconnect, closed_by=closed_by)
+        )
 
     async def _in_own_loop(self, make: Callable[[], Coroutine[Any, Any, T]]) -> T:
         """Await a coroutine of the manager where the connections live, wherever the caller's loop is."""

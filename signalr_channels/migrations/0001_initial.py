@@ -81,6 +81,7 @@ class Migration(migrations.Migration):
                 "verbose_name": "connection",
                 "verbose_name_plural": "connections",
                 "default_permissions": ("view", "delete"),
+                "permissions": (("disconnect_connection", "Can disconnect connection"),),
                 "indexes": [
                     models.Index(fields=["process", "closed_at"], name="signalr_connection_process"),
                     models.Index(fields=["hub", "id"], name="signalr_connection_hub"),

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.contrib.admin.models import LogEntry
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import Permission
 from django.db import connections
@@ -16,6 +17,7 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone, translation
 
 from signalr_channels.admin import ConnectionAdmin
+from signalr_channels.admin.disconnecting import Outcome
 from signalr_channels.admin.history import MAXIMUM_SELECTED
 from signalr_channels.conf import CLASSIC_FIELDS, FIELDS
 from signalr_channels.explanations import EXPLANATIONS, explain
@@ -422,6 +424,37 @@ def test_selected_rows_are_deleted_together(admin_client: Client) -> None:
     admin_client.post(CONNECTIONS, {**form, "post": "yes"})
 
     assert (Connection.objects.count(), LifetimeEvent.objects.count()) == (5, 5)
+
+
+def test_disconnecting_needs_its_permission(staff: Any) -> None:
+    populate(event("connected", time=now()))
+    client = staff("view_connection", "delete_connection", "delete_lifetimeevent")
+    form = {"action": "disconnect", "_selected_action": [Connection.objects.get().pk]}
+
+    assert "Disconnect selected" not in shown(client, CONNECTIONS)
+    assert "No action selected" in client.post(CONNECTIONS, form, follow=True).content.decode()
+
+
+def test_an_operator_is_told_what_became_of_connections(staff: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    populate(*(event("connected", f"c{number}", time=now()) for number in range(5)), end("c4", time=now()))
+    asked: list[str] = []
+
+    def disconnect(rows: Any, *, closed_by: str) -> dict[str, Outcome]:
+        asked.extend([closed_by, *sorted(row.connection_id for row in rows)])
+        return {f"c{number}": outcome for number, outcome in enumerate(Outcome)}
+
+    monkeypatch.setattr("signalr_channels.admin.connections.disconnect", disconnect)
+    client = staff("view_connection", "disconnect_connection")
+    form = {"action": "disconnect", "_selected_action": [row.pk for row in Connection.objects.all()]}
+    html = client.post(f"{CONNECTIONS}?state=all", form, follow=True).content.decode()
+
+    assert asked == ["operator", "c0", "c1", "c2", "c3"]
+    assert "1 connection was disconnected" in html
+    assert "2 connections were not found" in html  # one of them has ended
+    assert "1 connection could not be reached" in html
+    assert "1 connection is of no hub" in html
+    [entry] = LogEntry.objects.all()
+    assert (entry.object_repr, entry.change_message) == ("c0", "Disconnected.")
 
 
 def test_what_a_form_cannot_carry_is_not_offered_for_selection(admin_client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
