@@ -268,8 +268,13 @@ async def test_a_hub_without_hooks_connects_without_a_task() -> None:
         assert asyncio.all_tasks() == tasks
 
 
-@pytest.mark.skipif(sys.version_info < (3, 12), reason="there are no eager tasks")
-async def test_tasks_may_begin_at_once() -> None:
+TASK_FACTORIES: list[Any] = [None]
+if sys.version_info >= (3, 12):
+    TASK_FACTORIES.append(asyncio.eager_task_factory)
+
+
+@pytest.mark.parametrize("task_factory", TASK_FACTORIES)
+async def test_tasks_may_begin_at_once(task_factory: Any) -> None:
     class EagerHub(Hub):
         async def on_connected(self) -> None:
             self.context.items["is_connected"] = True
@@ -284,7 +289,7 @@ async def test_tasks_may_begin_at_once() -> None:
         async def count(self) -> AsyncIterator[int]:
             yield 1
 
-    asyncio.get_running_loop().set_task_factory(asyncio.eager_task_factory)  # type: ignore[attr-defined,unused-ignore]
+    asyncio.get_running_loop().set_task_factory(task_factory)
     async with ScriptedServer(EagerHub) as server:
         client = server.connect()
         for seconds in (0, 0.001, 0):
