@@ -155,6 +155,7 @@ def restart_row(name: str, number: signal.Signals, lost: tuple[str | On, ...]) -
             start(),
             join(),
             logged("connected"),
+            polling(),  # between two polls the client would not be told of the shutdown
             # Otherwise a client may well ask the process that is about to end.
             refuse(),
             block("/reconnect?"),
