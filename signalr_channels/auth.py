@@ -16,9 +16,9 @@ from django.conf import settings
 from django.contrib.auth.models import AnonymousUser
 from django.db import close_old_connections
 from django.http.request import split_domain_port, validate_host
-from django.utils.module_loading import import_string
 
 from signalr_channels.conf import SignalRSettings
+from signalr_channels.hubs.loading import load_function
 from signalr_channels.query import query_items
 
 __all__ = ["Identity", "authenticate", "header", "is_origin_allowed", "is_own_host", "is_same_origin", "request_host", "user_identifier"]
@@ -144,9 +144,7 @@ def user_identifier(user: Any, options: SignalRSettings) -> str | None:
     provider = options.USER_IDENTIFIER
     if provider is None:
         return str(user.pk)
-    if isinstance(provider, str):
-        provider = import_string(provider)
-    identifier = provider(user)
+    identifier = load_function(provider, "USER_IDENTIFIER")(user)
     return None if identifier is None else str(identifier)
 
 

@@ -30,7 +30,7 @@ from signalr_channels.hubs.context import HubCallerContext
 from signalr_channels.hubs.dispatcher import writable_text
 from signalr_channels.hubs.endings import run_last
 from signalr_channels.hubs.hub import Hub
-from signalr_channels.hubs.permissions import PermissionRequest, is_permitted
+from signalr_channels.hubs.permissions import check_invocation
 from signalr_channels.hubs.progress import Progress
 from signalr_channels.protocols.base import EncodedMessage
 from signalr_channels.protocols.classic.hub_messages import (
@@ -232,9 +232,8 @@ class ClassicHubSession(ClassicSession):
         """A hub can be called without being named at the start, so what it asks of a connection is asked of a call as well."""
         classes = (*hub.permission_classes, *bound.method.permission_classes)
         if classes:
-            request = PermissionRequest(user=self.context.user, hub=hub.dispatcher.hub, method=bound.method.name, arguments=arguments)
-            if not await is_permitted(classes, request):
-                raise InvocationNotPermitted(bound.method.name)
+            user, method = self.context.user, bound.method.name
+            await check_invocation(classes, user=user, hub=hub.dispatcher.hub, method=method, arguments=arguments)
 
     def _progress(self, call: ClassicInvocation, instance: Hub) -> Progress[Any]:
         loop = asyncio.get_running_loop()

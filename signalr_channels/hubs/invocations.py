@@ -18,7 +18,7 @@ from signalr_channels.exceptions import ArgumentBindingError, InvocationNotPermi
 from signalr_channels.hubs.binding import BoundMethod
 from signalr_channels.hubs.completions import complete, fail, generic_text, refuse, refuse_arguments, refuse_permission, refuse_unknown
 from signalr_channels.hubs.methods import HubMethod
-from signalr_channels.hubs.permissions import PermissionRequest, is_permitted
+from signalr_channels.hubs.permissions import check_invocation
 from signalr_channels.hubs.upload_streams import UploadStream, close_uploads, merge_uploads, open_uploads
 from signalr_channels.protocols.messages import Completion, Invocation
 
@@ -158,6 +158,5 @@ async def check_permission(session: HubSession, method: HubMethod, arguments: Se
     Raises:
         InvocationNotPermitted: One of them says no.
     """
-    request = PermissionRequest(user=session.context.user, hub=session.dispatcher.hub, method=method.name, arguments=arguments)
-    if not await is_permitted(method.permission_classes, request):
-        raise InvocationNotPermitted(method.name)
+    user, hub = session.context.user, session.dispatcher.hub
+    await check_invocation(method.permission_classes, user=user, hub=hub, method=method.name, arguments=arguments)

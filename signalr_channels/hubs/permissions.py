@@ -6,7 +6,9 @@ from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-__all__ = ["HubPermission", "IsAuthenticated", "IsStaff", "PermissionRequest"]
+from signalr_channels.exceptions import InvocationNotPermitted
+
+__all__ = ["HubPermission", "IsAuthenticated", "IsStaff", "PermissionRequest", "check_invocation"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,3 +58,16 @@ async def is_permitted(permission_classes: Sequence[type[HubPermission]], reques
         if not answer:
             return False
     return True
+
+
+async def check_invocation(
+    permission_classes: Sequence[type[HubPermission]], *, user: Any, hub: type, method: str, arguments: Sequence[Any]
+) -> None:
+    """
+    Ask permission classes about a call; see :class:`PermissionRequest`.
+
+    Raises:
+        InvocationNotPermitted: One of them says no.
+    """
+    if not await is_permitted(permission_classes, PermissionRequest(user=user, hub=hub, method=method, arguments=arguments)):
+        raise InvocationNotPermitted(method)

@@ -14,10 +14,8 @@ from django.test import override_settings
 from signalr_channels import runtime as runtime_module
 from signalr_channels.hubs.hub import Hub
 from signalr_channels.hubs.methods import hub_method
-from signalr_channels.recorder import Recorder, use_recorder
-from signalr_channels.routing import HubRouter, map_hub
-from signalr_channels.runtime import get_runtime
-from tests.django.test_routing import TIMEOUT, connect, websocket_scope
+from tests.django.sockets import connected
+from tests.django.test_routing import TIMEOUT
 
 CHECK = "connections checked"
 
@@ -67,14 +65,8 @@ def make_hub(log: Log) -> type[Hub]:
 
 @pytest.fixture
 async def socket(log: Log) -> AsyncIterator[ApplicationCommunicator]:
-    with use_recorder(Recorder(synchronous=True)):  # without a thread
-        communicator, _ = await connect(HubRouter([map_hub("hubs/report", make_hub(log))]), websocket_scope("/hubs/report"))
-        await communicator.send_input({"type": "websocket.receive", "text": '{"protocol":"json","version":1}\x1e'})
-        assert (await communicator.receive_output(TIMEOUT))["text"] == "{}\x1e"
+    async with connected(make_hub(log)) as communicator:
         yield communicator
-        await get_runtime().stop()
-        await communicator.send_input({"type": "websocket.disconnect", "code": 1000})
-        await communicator.wait(TIMEOUT)
 
 
 async def call(socket: ApplicationCommunicator, target: str) -> None:

@@ -15,10 +15,9 @@ from signalr_channels.hubs.hub import Hub, hub_name
 from signalr_channels.hubs.reach import Reach
 from signalr_channels.models import Connection
 from signalr_channels.protocols.endings import CloseReason, Disconnect
-from signalr_channels.recorder import Recorder, use_recorder
-from signalr_channels.routing import HubRouter, map_hub
 from signalr_channels.runtime import get_runtime
-from tests.django.test_routing import TIMEOUT, connect, websocket_scope
+from tests.django.sockets import connected
+from tests.django.test_routing import TIMEOUT
 
 ENDS: list[Disconnect] = []
 
@@ -35,14 +34,8 @@ class OtherHub(Hub):
 @pytest.fixture
 async def socket() -> AsyncIterator[ApplicationCommunicator]:
     ENDS.clear()
-    with use_recorder(Recorder(synchronous=True)):
-        communicator, _ = await connect(HubRouter([map_hub("watched", WatchedHub)]), websocket_scope("/watched"))
-        await communicator.send_input({"type": "websocket.receive", "text": '{"protocol":"json","version":1}\x1e'})
-        assert (await communicator.receive_output(TIMEOUT))["text"] == "{}\x1e"
+    async with connected(WatchedHub) as communicator:
         yield communicator
-        await get_runtime().stop()
-        await communicator.send_input({"type": "websocket.disconnect", "code": 1000})
-        await communicator.wait(TIMEOUT)
 
 
 def row(connection_id: str, hub: str = hub_name(WatchedHub)) -> Connection:

@@ -139,6 +139,18 @@ def play(scenario: Callable[[], Coroutine[Any, Any, None]]) -> None:
     assert not left
 
 
+def play_joined(processes: int, scenario: Callable[[Site], Coroutine[Any, Any, None]]) -> None:
+    """Play with a site whose processes have joined."""
+
+    async def joined() -> None:
+        site = Site(processes)
+        await site.join()
+        await scenario(site)
+        await site.stop()
+
+    play(joined)
+
+
 async def at(moment: float, find: Callable[[], Coroutine[Any, Any, str | None]]) -> str | None:
     await asyncio.sleep(moment)
     return await find()
@@ -191,61 +203,47 @@ def test_one_owner_is_found_by_processes_that_have_just_begun_to_listen(who: lis
 
 
 def test_the_one_that_asked_first_owns_it_and_the_others_are_told_at_once() -> None:
-    async def scenario() -> None:
-        site = Site(3)
-        await site.join()
+    async def scenario(site: Site) -> None:
         *others, first = site.processes
         began = asyncio.get_running_loop().time()
         found = await asyncio.gather(first.find(), *(at(0.5 * WINDOW, other.find) for other in others))
         assert found == [first.channel] * 3
         assert asyncio.get_running_loop().time() - began < 1.1 * WINDOW
-        await site.stop()
 
-    play(scenario)
+    play_joined(3, scenario)
 
 
 def test_who_may_not_claim_learns_who_will() -> None:
-    async def scenario() -> None:
-        site = Site(2)
-        await site.join()
+    async def scenario(site: Site) -> None:
         one, other = site.processes
         assert await other.find(may_claim=False) is None
         assert await asyncio.gather(one.find(), at(0.5 * WINDOW, lambda: other.find(may_claim=False))) == [one.channel] * 2
-        await site.stop()
 
-    play(scenario)
+    play_joined(2, scenario)
 
 
 def test_requests_of_one_process_share_a_search() -> None:
-    async def scenario() -> None:
-        site = Site(1)
-        await site.join()
+    async def scenario(site: Site) -> None:
         [process] = site.processes
         assert await asyncio.gather(*(process.find() for _ in range(5))) == [process.channel] * 5
         assert site.layer.sent == ["signalr.seek"]
-        await site.stop()
 
-    play(scenario)
+    play_joined(1, scenario)
 
 
 def test_a_request_that_is_gone_leaves_the_search_to_the_next_one() -> None:
-    async def scenario() -> None:
-        site = Site(1)
-        await site.join()
+    async def scenario(site: Site) -> None:
         [process] = site.processes
         first, second = asyncio.ensure_future(process.find()), asyncio.ensure_future(process.find())
         await asyncio.sleep(0.5 * WINDOW)
         first.cancel()
         assert await second == process.channel
-        await site.stop()
 
-    play(scenario)
+    play_joined(1, scenario)
 
 
 def test_numbers_of_a_process_that_is_gone_do_not_count() -> None:
-    async def scenario() -> None:
-        site = Site(2)
-        await site.join()
+    async def scenario(site: Site) -> None:
         gone, other = site.processes
         searching = asyncio.ensure_future(gone.find())
         await asyncio.sleep(0.1 * WINDOW)
@@ -253,16 +251,13 @@ def test_numbers_of_a_process_that_is_gone_do_not_count() -> None:
         assert await other.find() == gone.channel  # as far as can be known
         other.search.forget(gone.channel, ID)
         assert await other.find() == other.channel
-        await site.stop()
 
-    play(scenario)
+    play_joined(2, scenario)
 
 
 @pytest.mark.parametrize("is_told", [True, False], ids=["told", "not told"])
 def test_numbers_of_long_ago_do_not_count(is_told: bool) -> None:
-    async def scenario() -> None:
-        site = Site(2)
-        await site.join()
+    async def scenario(site: Site) -> None:
         gone, other = site.processes
         searching = asyncio.ensure_future(gone.find())
         await asyncio.sleep(0.1 * WINDOW)
@@ -272,15 +267,12 @@ def test_numbers_of_long_ago_do_not_count(is_told: bool) -> None:
         else:
             await asyncio.sleep(3 * WINDOW)
         assert await other.find() == other.channel
-        await site.stop()
 
-    play(scenario)
+    play_joined(2, scenario)
 
 
 def test_nothing_is_kept_of_old_searches() -> None:
-    async def scenario() -> None:
-        site = Site(2)
-        await site.join()
+    async def scenario(site: Site) -> None:
         one, other = site.processes
         for number in range(20):
             await one.search.find(f"connection {number}", may_claim=True)
@@ -288,20 +280,16 @@ def test_nothing_is_kept_of_old_searches() -> None:
         await asyncio.sleep(3 * WINDOW)
         await other.find()
         assert len(one.search._queues) == len(other.search._queues) + 1 == 1
-        await site.stop()
 
-    play(scenario)
+    play_joined(2, scenario)
 
 
 def test_where_nobody_can_be_asked_nobody_is_found() -> None:
-    async def scenario() -> None:
-        site = Site(1)
-        await site.join()
+    async def scenario(site: Site) -> None:
         [process] = site.processes
         site.layer.is_away = True
         assert await asyncio.gather(process.find(), process.find(may_claim=False)) == [None, None]
         with pytest.raises(BackplaneUnavailable):
             await process.relay.tell(process.channel, Seek(v=1, hub="", connection_id=ID, reply_to="", request_id=""))
-        await site.stop()
 
-    play(scenario)
+    play_joined(1, scenario)
