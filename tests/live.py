@@ -16,7 +16,7 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 import pytest
 
@@ -28,7 +28,7 @@ HISTORY_TIMEOUT = 10.0
 STOP_TIMEOUT = 15.0
 
 
-def missing(what: str) -> None:
+def missing(what: str) -> NoReturn:
     """Something the suite needs is not there: a skip on a laptop, a failure in CI."""
     if os.environ.get("CI"):
         pytest.fail(f"{what} is missing, and CI must have it")

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from signalr_channels.protocols.classic.scripts import DISABLED_SCRIPT, ScriptHub, ScriptMethod, proxy_script
+from tests.live import missing
 
 METHOD = re.compile(r"^\s*(\w+): function \(([^)]*)\)(?s:.*?)proxies\['(\w+)'\].*?\[\"(\w+)\"\]", re.MULTILINE)
 STRING = re.compile(r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*\"""")
@@ -58,7 +59,7 @@ def run_in_node(script: str, *options: str) -> str:
     """Run a script and give what it writes, without the end of the line."""
     program = shutil.which("node")
     if program is None:
-        pytest.skip("there is no Node to run JavaScript")
+        missing("Node")
     done = subprocess.run([program, *options, "-"], input=script, capture_output=True, text=True, encoding="utf-8", timeout=30)
     assert done.returncode == 0, done.stderr
     return done.stdout.rstrip("\n")
